@@ -223,8 +223,10 @@ void a_text_print_mcpu(struct a_buf *b, uint64_t mcpu)
 
 void a_text_print_duration(struct a_buf *b, uint64_t ms)
 {
-    if (ms == 0)
+    if (ms == 0) {
         a_buf_add_str(b, "0s");
+        return;
+    }
     for (size_t i = 0; i < A_ARRAY_SIZE(duration_units); i++) {
         if (ms >= duration_units[i].ms)
             a_buf_addf(b, "%llu%s", (unsigned long long)(ms / duration_units[i].ms),

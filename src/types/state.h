@@ -8,36 +8,75 @@
 #include "base/sm.h"
 
 /* X(NAME, number) */
-#define A_NODE_STATES(X) X(JOINING, 0) X(UP, 1) X(SUSPECT, 2) X(DRAINING, 3) X(DRAINED, 4) X(DEAD, 5)
+#define A_NODE_STATES(X)                                                                                     \
+    X(JOINING, 0)                                                                                            \
+    X(UP, 1)                                                                                                 \
+    X(SUSPECT, 2)                                                                                            \
+    X(DRAINING, 3)                                                                                           \
+    X(DRAINED, 4)                                                                                            \
+    X(DEAD, 5)
 
-#define A_CLAIM_STATES(X) X(RESERVED, 0) X(BOUND, 1) X(RELEASING, 2) X(RELEASED, 3)
+#define A_CLAIM_STATES(X)                                                                                    \
+    X(RESERVED, 0)                                                                                           \
+    X(BOUND, 1)                                                                                              \
+    X(RELEASING, 2)                                                                                          \
+    X(RELEASED, 3)
 
 #define A_MEMBER_STATES(X)                                                                                   \
     X(PLANNED, 0)                                                                                            \
-    X(RESERVED, 1) X(BOUND, 2) X(FETCHING, 3) X(STARTING, 4) X(UP, 5) X(STOPPING, 6) X(EXITED, 7) X(LOST, 8)
+    X(RESERVED, 1)                                                                                           \
+    X(BOUND, 2)                                                                                              \
+    X(FETCHING, 3)                                                                                           \
+    X(STARTING, 4)                                                                                           \
+    X(UP, 5)                                                                                                 \
+    X(STOPPING, 6)                                                                                           \
+    X(EXITED, 7)                                                                                             \
+    X(LOST, 8)
 
 #define A_UNIT_STATES(X)                                                                                     \
     X(PLANNED, 0)                                                                                            \
-    X(CLAIMING, 1) X(FETCHING, 2) X(STARTING, 3) X(DEPLOYING, 4) X(READY, 5) X(UPDATING, 6) X(UNHEALTHY, 7)  \
-        X(DRAINING, 8) X(STOPPED, 9) X(LOST, 10) X(FAILED, 11) X(COMPLETED, 12)
+    X(CLAIMING, 1)                                                                                           \
+    X(FETCHING, 2)                                                                                           \
+    X(STARTING, 3)                                                                                           \
+    X(DEPLOYING, 4)                                                                                          \
+    X(READY, 5)                                                                                              \
+    X(UPDATING, 6)                                                                                           \
+    X(UNHEALTHY, 7)                                                                                          \
+    X(DRAINING, 8)                                                                                           \
+    X(STOPPED, 9)                                                                                            \
+    X(LOST, 10)                                                                                              \
+    X(FAILED, 11)                                                                                            \
+    X(COMPLETED, 12)
 
 /* X(NAME, "Text", number) */
 #define A_REASONS(X)                                                                                         \
     X(NONE, "None", 0)                                                                                       \
-    X(REQUESTED, "Requested", 1) X(SUPERSEDED, "Superseded", 2) X(UNDONE, "Undone", 3)                       \
-        X(ORPHANED, "Orphaned", 4) X(HEALTH_CHECK_FAILED, "HealthCheckFailed", 5)                            \
-            X(PORT_TAKEN, "PortTaken", 6) X(NO_CAPACITY, "NoCapacity", 7)                                    \
-                X(QUOTA_EXCEEDED, "QuotaExceeded", 8) X(UNSUPPORTED, "Unsupported", 9)                       \
-                    X(FETCH_FAILED, "FetchFailed", 10) X(ENV_MISMATCH, "EnvMismatch", 11)                    \
-                        X(UNPACK_FAILED, "UnpackFailed", 12) X(RAY_START_FAILED, "RayStartFailed", 13)       \
-                            X(IMPORT_FAILED, "ImportFailed", 14) X(SERVE_REJECTED, "ServeRejected", 15)      \
-                                X(MODEL_LOAD_FAILED, "ModelLoadFailed", 16) X(OOM_KILLED, "OOMKilled", 17)   \
-                                    X(DISK_FULL, "DiskFull", 18) X(DEVICE_FAULT, "DeviceFault", 19)          \
-                                        X(HEAD_LOST, "HeadLost", 20) X(NODE_LOST, "NodeLost", 21)            \
-                                            X(PREEMPTED, "Preempted", 22) X(DRAINED, "Drained", 23)          \
-                                                X(DEADLINE_EXCEEDED, "DeadlineExceeded", 24)                 \
-                                                    X(DUPLICATE_IDENTITY, "DuplicateIdentity", 25)           \
-                                                        X(POISON_SUSPECTED, "PoisonSuspected", 26)
+    X(REQUESTED, "Requested", 1)                                                                             \
+    X(SUPERSEDED, "Superseded", 2)                                                                           \
+    X(UNDONE, "Undone", 3)                                                                                   \
+    X(ORPHANED, "Orphaned", 4)                                                                               \
+    X(HEALTH_CHECK_FAILED, "HealthCheckFailed", 5)                                                           \
+    X(PORT_TAKEN, "PortTaken", 6)                                                                            \
+    X(NO_CAPACITY, "NoCapacity", 7)                                                                          \
+    X(QUOTA_EXCEEDED, "QuotaExceeded", 8)                                                                    \
+    X(UNSUPPORTED, "Unsupported", 9)                                                                         \
+    X(FETCH_FAILED, "FetchFailed", 10)                                                                       \
+    X(ENV_MISMATCH, "EnvMismatch", 11)                                                                       \
+    X(UNPACK_FAILED, "UnpackFailed", 12)                                                                     \
+    X(RAY_START_FAILED, "RayStartFailed", 13)                                                                \
+    X(IMPORT_FAILED, "ImportFailed", 14)                                                                     \
+    X(SERVE_REJECTED, "ServeRejected", 15)                                                                   \
+    X(MODEL_LOAD_FAILED, "ModelLoadFailed", 16)                                                              \
+    X(OOM_KILLED, "OOMKilled", 17)                                                                           \
+    X(DISK_FULL, "DiskFull", 18)                                                                             \
+    X(DEVICE_FAULT, "DeviceFault", 19)                                                                       \
+    X(HEAD_LOST, "HeadLost", 20)                                                                             \
+    X(NODE_LOST, "NodeLost", 21)                                                                             \
+    X(PREEMPTED, "Preempted", 22)                                                                            \
+    X(DRAINED, "Drained", 23)                                                                                \
+    X(DEADLINE_EXCEEDED, "DeadlineExceeded", 24)                                                             \
+    X(DUPLICATE_IDENTITY, "DuplicateIdentity", 25)                                                           \
+    X(POISON_SUSPECTED, "PoisonSuspected", 26)
 
 #define X(name, number) A_NODE_##name = number,
 enum a_node_state { A_NODE_STATES(X) A_NODE_STATE_COUNT };
