@@ -1,0 +1,54 @@
+# The short front of the build; meson and tools/ do the work. `make test` sets a Debian 12 machine up by itself.
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 20
+SIM_SEEDS ?= 20
+export BUILD FUZZ_SECONDS SIM_SEEDS
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD)
+
+setup:
+	@tools/setup
+
+# Every suite of tools/test; its last line is 'N passed, N failed'. SUITES="unit e2e" runs these alone.
+test: setup
+	@tools/test $(SUITES)
+
+lint: all
+	@tools/lint
+
+sanitize:
+	@tools/sanitize
+
+fuzz:
+	@tools/fuzz $(FUZZ_SECONDS)
+
+sim: all
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite sim
+
+# The whole machine from nothing, in a folder of its own: demo and test as a stranger meets them (root; 30 minutes or more).
+fresh:
+	@tools/fresh
+
+# bench/run --list names them: make bench NAME=serve-noop
+bench: all
+	@bench/run $(or $(NAME),--list)
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	@ninja -C $(BUILD)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
+
+fmt:
+	@git ls-files -z --cached --others --exclude-standard -- 'src/*.[ch]' 'include/*.[ch]' 'tests/*.[ch]' 'examples/*.[ch]' | \
+		xargs -0 -r clang-format-14 -i
+
+clean:
+	rm -rf $(BUILD) build-asan build-tsan build-fuzz
+
+.PHONY: all setup test lint sanitize fuzz sim fresh bench install fmt clean
