@@ -51,7 +51,7 @@ void a_buf_add_view(struct a_buf *b, struct a_view v);
 void a_buf_add_str(struct a_buf *b, const char *s);
 void a_buf_add_char(struct a_buf *b, char c);
 void a_buf_addf(struct a_buf *b, const char *fmt, ...) A_PRINTF(2, 3);
-void a_buf_vaddf(struct a_buf *b, const char *fmt, va_list args);
+void a_buf_vaddf(struct a_buf *b, const char *fmt, va_list args) A_PRINTF(2, 0);
 /* Removes `n` bytes from the front. */
 void a_buf_consume(struct a_buf *b, size_t n);
 struct a_view a_buf_view(const struct a_buf *b);

@@ -18,7 +18,7 @@ static const struct {
 #undef X
 };
 
-static char *format(const char *fmt, va_list args)
+A_PRINTF(1, 0) static char *format(const char *fmt, va_list args)
 {
     char *text = NULL;
     int n = vasprintf(&text, fmt, args);

@@ -1,6 +1,7 @@
 #include "base/sm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 
@@ -23,7 +24,7 @@ void a_sm_move(struct a_sm *sm, int to, const char *subject)
     if (!a_sm_may(sm, to)) {
         fprintf(stderr, "astra: illegal move of %s %s: %s -> %s\n", sm->table->name, subject, a_sm_name(sm),
                 sm->table->states[to].name);
-        a_assert(!"illegal state move");
+        abort();
     }
     if (sm_trace != NULL)
         sm_trace(sm->table->name, subject, a_sm_name(sm), sm->table->states[to].name);

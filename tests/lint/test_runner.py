@@ -1,0 +1,107 @@
+"""tools/test counts what happened, and a suite that goes wrong in any way is a failure; bench/run refuses malformed rows."""
+
+import importlib.machinery
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(name, path):
+    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    module = load("runner", "tools/test")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "OUT", tmp_path)
+    monkeypatch.setattr(module.sys, "argv", ["test"])
+    module.kill_leftovers = lambda grace_s, real=module.kill_leftovers: real(min(grace_s, 0.2))
+
+    def run(*commands):
+        module.SUITES = [
+            module.Suite(f"s{i}", 1, ["bash", "-c", command], module.count_last_line) for i, command in enumerate(commands)
+        ]
+        status = module.main()
+        return status, json.loads((tmp_path / "summary.json").read_text())
+
+    return run
+
+
+def test_sums_what_suites_say(runner, capfd):
+    status, summary = runner("echo 3 passed, 0 failed", "echo 4 passed, 0 failed")
+    assert status == 0 and summary["passed"] == 7
+    assert capfd.readouterr().out.splitlines()[-1] == "7 passed, 0 failed"
+
+
+@pytest.mark.parametrize(
+    "command, passed, failed",
+    [
+        ("echo 2 passed, 3 failed; exit 1", 2, 3),
+        ("echo 2 passed, 0 failed; exit 1", 2, 1),
+        ("echo 2 passed, 0 failed; kill -SEGV $$", 2, 1),
+        ("true", 0, 1),
+        ("echo 1 passed, 0 failed; sleep 60 >/dev/null 2>&1 &", 1, 1),
+        ("echo 1 passed, 0 failed; setsid sleep 60 >/dev/null 2>&1 & exit 0", 1, 1),
+    ],
+)
+def test_what_goes_wrong_fails_and_the_next_suite_runs(runner, capfd, command, passed, failed):
+    status, summary = runner(command, "echo 5 passed, 0 failed")
+    assert status == 1
+    assert (summary["passed"], summary["failed"]) == (passed + 5, failed)
+    assert capfd.readouterr().out.splitlines()[-1] == f"{passed + 5} passed, {failed} failed"
+
+
+def test_counts_cases_of_cmocka_and_crashed_programs(tmp_path):
+    module = load("runner", "tools/test")
+    tests = [
+        {"result": "OK", "stderr": "[  PASSED  ] 7 test(s).\n"},
+        {"result": "OK", "stdout": "no cmocka\n"},
+        {"result": "FAIL", "stderr": "[  PASSED  ] 2 test(s).\n[  FAILED  ] 3 test(s), listed below:\n[  FAILED  ] x\n"},
+        {"result": "FAIL", "stderr": "Segmentation fault\n"},
+        {"result": "TIMEOUT"},
+        {"result": "SKIP"},
+    ]
+    results = tmp_path / "log.json"
+    results.write_text("".join(json.dumps(test) + "\n" for test in tests))
+    suite = module.Suite("unit", 1, [], module.count_meson)
+    suite.results = results
+    assert module.count_meson(suite, None) == (7 + 1 + 2, 3 + 1 + 1, 1)
+
+
+def test_counts_pytest(tmp_path):
+    module = load("runner", "tools/test")
+    suite = module.Suite("e2e", 1, [], module.count_pytest)
+    suite.results = tmp_path / "x.xml"
+    suite.results.write_text('<testsuites><testsuite tests="9" failures="2" errors="1" skipped="3"/></testsuites>')
+    assert module.count_pytest(suite, None) == (3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "line, wrong",
+    [
+        ("hello", "not a line of JSON"),
+        ('{"row": "x.a", "value": "3", "unit": "ms"}', "'value'"),
+        ('{"row": "y.a", "value": 3, "unit": "ms"}', "does not begin"),
+        ('{"row": "x.a", "value": 3}', "'unit'"),
+        ('{"row": "x.a", "value": NaN, "unit": "ms"}', "finite"),
+        ('{"row": "x.a", "value": 3, "unit": "ms", "mni": 1}', "unknown field"),
+    ],
+)
+def test_bench_refuses_malformed_rows(line, wrong):
+    assert wrong in load("bench", "bench/run").row_errors("x", line)[1]
+
+
+def test_bench_judges_bounds():
+    bench = load("bench", "bench/run")
+    row, error = bench.row_errors("x", '{"row": "x.a", "value": 2.9, "unit": "ratio", "min": 3}')
+    assert error is None and bench.row_text(row)[1] is False
+    row, _ = bench.row_errors("x", '{"row": "x.a", "value": 3, "unit": "ratio", "min": 3, "max": 4}')
+    assert bench.row_text(row)[1] is True
