@@ -1,0 +1,80 @@
+/* The log: one line per record on stderr, logfmt or JSON: ts level comp code msg key=value ...
+ *
+ * At most 10 records a second for each code; when they go on, one record says how many were suppressed. A
+ * code is a short stable word ("claim.granted"), the message is a constant sentence, what varies is in
+ * fields:
+ *
+ *     sys_log(INFO, "agent", "claim.granted", "claim granted", SYS_STR("app", app), SYS_U64("cpu_m", mcpu));
+ *
+ * From any thread. Arguments are not evaluated below the level in force. */
+#ifndef A_SYS_LOG_H
+#define A_SYS_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "sys/secret.h"
+
+enum sys_log_level { SYS_LOG_DEBUG, SYS_LOG_INFO, SYS_LOG_WARN, SYS_LOG_ERROR, SYS_LOG_OFF };
+
+enum sys_field_kind {
+    SYS_FIELD_NONE,
+    SYS_FIELD_VIEW,
+    SYS_FIELD_U64,
+    SYS_FIELD_I64,
+    SYS_FIELD_F64,
+    SYS_FIELD_BOOL,
+    SYS_FIELD_SECRET
+};
+
+struct sys_field {
+    const char *key;
+    enum sys_field_kind kind;
+    union {
+        struct a_view view;
+        uint64_t u64;
+        int64_t i64;
+        double f64;
+        bool boolean;
+    } u;
+};
+
+#define SYS_STR(k, s) ((struct sys_field){(k), SYS_FIELD_VIEW, {.view = a_view_str(s)}})
+#define SYS_VIEW(k, v) ((struct sys_field){(k), SYS_FIELD_VIEW, {.view = (v)}})
+#define SYS_U64(k, n) ((struct sys_field){(k), SYS_FIELD_U64, {.u64 = (n)}})
+#define SYS_I64(k, n) ((struct sys_field){(k), SYS_FIELD_I64, {.i64 = (n)}})
+#define SYS_F64(k, n) ((struct sys_field){(k), SYS_FIELD_F64, {.f64 = (n)}})
+#define SYS_BOOL(k, b) ((struct sys_field){(k), SYS_FIELD_BOOL, {.boolean = (b)}})
+/* The text of a struct a_error *. */
+#define SYS_ERR(e) SYS_STR("error", a_error_text(e))
+/* Printed as [secret]. */
+#define SYS_SECRET(k, s) ((struct sys_field){(k), ((void)(s), SYS_FIELD_SECRET), {.u64 = 0}})
+
+#define sys_log(level, comp, code, msg, ...)                                                                 \
+    do {                                                                                                     \
+        if (sys_log_is_on(SYS_LOG_##level))                                                                  \
+            sys_log_write(                                                                                   \
+                SYS_LOG_##level, (comp), (code), (msg), (const struct sys_field[]){{0}, ##__VA_ARGS__},      \
+                sizeof((const struct sys_field[]){{0}, ##__VA_ARGS__}) / sizeof(struct sys_field));          \
+    } while (0)
+
+void sys_log_set_level(enum sys_log_level level); /* default info */
+bool sys_log_level_parse(const char *word,
+                         enum sys_log_level *ret_level) A_MUST_CHECK; /* debug info warn error off */
+void sys_log_set_json(bool json);
+/* Fields on every record of this process (node=, role=); copied. `fields` NULL clears. */
+void sys_log_set_common(const struct sys_field *fields, size_t n_fields);
+/* Where whole lines go instead of stderr; called under the log's lock. NULL restores stderr. For tests. */
+void sys_log_set_sink(void (*sink)(void *ctx, struct a_view line), void *ctx);
+
+bool sys_log_is_on(enum sys_log_level level);
+/* fields[0] is skipped (see the macro). */
+void sys_log_write(enum sys_log_level level, const char *comp, const char *code, const char *msg,
+                   const struct sys_field *fields, size_t n_fields);
+/* Writes the "suppressed" records that are due; from a timer and at exit. */
+void sys_log_flush(void);
+
+#endif
