@@ -45,8 +45,7 @@ install: all
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
 
 fmt:
-	@git ls-files -z --cached --others --exclude-standard -- 'src/*.[ch]' 'include/*.[ch]' 'tests/*.[ch]' 'examples/*.[ch]' | \
-		xargs -0 -r clang-format-14 -i
+	@find src include tests examples -name '*.[ch]' -print0 | xargs -0 -r clang-format-14 -i
 
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz
