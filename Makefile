@@ -31,6 +31,10 @@ fuzz:
 sim: all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite sim
 
+# Ever new seeds and inputs: make soak MINUTES=120
+soak:
+	@tools/soak $(or $(MINUTES),30)
+
 # The whole machine from nothing, in a folder of its own: demo and test as a stranger meets them (root; 30 minutes or more).
 fresh:
 	@tools/fresh
@@ -50,4 +54,4 @@ fmt:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz
 
-.PHONY: all setup test lint sanitize fuzz sim fresh bench install fmt clean
+.PHONY: all setup test lint sanitize fuzz sim soak fresh bench install fmt clean
