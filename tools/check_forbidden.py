@@ -25,7 +25,7 @@ CALLS = {
 }
 CALL = re.compile(r"(?<![\w.>])(" + "|".join(CALLS) + r")\s*\(")
 RULES = [
-    (re.compile(r"\btypedef\s+(struct|union)\b"), "typedef of a struct: write the tag"),
+    (re.compile(r"^typedef\s+(struct|union)\b", re.M), "typedef of a struct: write the tag"),
     (re.compile(r"#\s*include\s*<(ctype|wctype|locale)\.h>"), "this header follows the locale"),
     (re.compile(r"\bisalpha\s*\(|\bisdigit\s*\(|\bisspace\s*\(|\btolower\s*\(|\btoupper\s*\("), "ctype follows the locale"),
 ]
