@@ -19,7 +19,16 @@
 #define WIRE_HTTP_HEADERS_MAX 128 /* room in struct wire_http_head; the default limit is 100 */
 
 /* X(NAME): methods with a meaning of their own; any other token is OTHER. */
-#define WIRE_HTTP_METHODS(X) X(GET) X(HEAD) X(POST) X(PUT) X(DELETE) X(CONNECT) X(OPTIONS) X(TRACE) X(PATCH)
+#define WIRE_HTTP_METHODS(X)                                                                                 \
+    X(GET)                                                                                                   \
+    X(HEAD)                                                                                                  \
+    X(POST)                                                                                                  \
+    X(PUT)                                                                                                   \
+    X(DELETE)                                                                                                \
+    X(CONNECT)                                                                                               \
+    X(OPTIONS)                                                                                               \
+    X(TRACE)                                                                                                 \
+    X(PATCH)
 #define X(name) WIRE_HTTP_##name,
 enum wire_http_method { WIRE_HTTP_OTHER = 0, WIRE_HTTP_METHODS(X) WIRE_HTTP_METHOD_COUNT };
 #undef X

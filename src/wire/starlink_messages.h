@@ -48,7 +48,6 @@
     E(a_node_state, A_NODE_STATES) \
     E(a_claim_state, A_CLAIM_STATES) \
     E(a_member_state, A_MEMBER_STATES) \
-    E(a_unit_state, A_UNIT_STATES) \
     E(a_reason, A_REASONS)
 
 /* ---- nested structs of types/ ---- */

@@ -43,6 +43,8 @@ def tree(tmp_path):
         ("src/unit/a.h", '#include "sys/loop.h"'),
         ("src/net/a.c", "#include <sqlite3.h>"),
         ("src/daemon/a.c", '#include "cli/cli.h"'),
+        ("src/daemon/shim/a.c", '#include "daemon/agent/agent.h"'),
+        ("src/daemon/agent/a.c", "#include <sys/mount.h>"),
         ("src/cli/a.c", '#include "daemon/up/up.h"'),
         ("src/base/a.c", '#include "error.h"'),
         ("src/strange/a.c", "#include <stdio.h>"),
@@ -210,3 +212,4 @@ def test_the_tables_name_folders_of_the_house():
         assert not components & set(layers[name].arrows), f"{name} includes another component"
     above = {"daemon", "cli"}
     assert [name for name, layer in layers.items() if above & set(layer.arrows)] == ["main.c"]
+    assert "daemon" not in layers["daemon/shim"].arrows

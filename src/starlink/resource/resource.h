@@ -32,6 +32,10 @@
 #define SL_RESOURCE_DUPLICATE_MS 3000
 /* A dead node's row without news is forgotten after a day. */
 #define SL_RESOURCE_FORGET_MS (24 * 3600 * 1000)
+/* How long a released claim's row outlives it: a node repeats its answer as long. */
+#define SL_RESOURCE_LINGER_MS 60000
+/* A step that comes this much after its deadline was our own sleep: nobody is declared dead for it. */
+#define SL_RESOURCE_STALL_MS 5000
 
 #define SL_RESOURCE_TEXT_MAX 128 /* host, address */
 
@@ -63,7 +67,10 @@ struct sl_resource_node {
     uint32_t slot;        /* index of its hot row */
     bool snapshot;        /* all its claims were told since the attach */
     bool refused;         /* a gateway saw an endpoint refused since the last sign of life */
-    uint64_t closed_ms;   /* when the connection closed; valid while conn == 0 */
+    uint32_t n_confirmed; /* claims told since the attach ... */
+    uint32_t n_snapshot;  /* ... and how many SNAPSHOT_END announced; UINT32_MAX = not yet */
+    uint64_t attach_ms, status_sequence;
+    uint64_t closed_ms; /* when the connection closed; valid while conn == 0 */
     uint64_t rival_ms, rival_beat_ms;
     struct sl_resource_node_facts facts;
     struct a_list claims; /* struct sl_resource_claim.of_node */
@@ -91,8 +98,10 @@ struct sl_resource_claim {
     struct sl_resource_node *node;
     struct sl_resource_claim_facts facts; /* views own their bytes in `text` */
     char *text;
-    bool confirmed; /* told since the node's last attach */
-    bool orphan;    /* no known app has this uid and store id */
+    uint64_t sequence; /* of its last frame in this attach */
+    uint64_t gone_ms;  /* RELEASED: kept for a while so that a late frame does not bring it back */
+    bool confirmed;    /* told since the node's last attach */
+    bool orphan;       /* no known app has this uid and store id */
 };
 
 enum sl_resource_event_type {
@@ -122,6 +131,7 @@ struct sl_resource_event {
         uint16_t load; /* BEAT: 0 idle ... 1000 full */
         const struct sl_resource_node_facts *status;
         const struct sl_resource_claim_facts *claim;
+        uint32_t n_claims; /* SNAPSHOT_END: how many CLAIM_STATUS came before it */
         struct {
             struct a_uuid uid, store_id;
         } app;

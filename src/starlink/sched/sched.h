@@ -27,6 +27,8 @@
 /* How long a node keeps a reservation, on its own clock. */
 #define SL_SCHED_RESERVATION_MS 30000
 #define SL_SCHED_RESEND_MS 2000
+/* A release that the node accepted is asked about again after this: stopping takes up to half a minute. */
+#define SL_SCHED_RELEASING_MS 30000
 
 struct sl_gang_member {
     struct a_name name; /* head, or group and index: gpu-0 */
@@ -71,10 +73,11 @@ struct sl_claim_order {
 };
 
 enum sl_reply {
-    SL_REPLY_GRANTED, /* RESERVED now, or already */
-    SL_REPLY_BOUND,   /* BOUND now, or already */
-    SL_REPLY_REFUSED, /* and nothing was changed there */
-    SL_REPLY_GONE,    /* no such claim (any more) */
+    SL_REPLY_GRANTED,   /* RESERVED now, or already */
+    SL_REPLY_BOUND,     /* BOUND now, or already */
+    SL_REPLY_REFUSED,   /* and nothing was changed there */
+    SL_REPLY_RELEASING, /* the release is accepted; GONE follows */
+    SL_REPLY_GONE,      /* no such claim (any more) */
 };
 
 enum sl_sched_event_type {
@@ -113,7 +116,7 @@ enum sl_sched_update_type {
     SL_SCHED_SEND_RELEASE,
     SL_SCHED_GRANTED, /* all members reserved */
     SL_SCHED_BOUND,   /* all members bound: the gang is over */
-    SL_SCHED_FAILED,  /* nothing is held any more: the gang is over */
+    SL_SCHED_FAILED,  /* what was held is being released: the gang is over */
 };
 
 /* Why a gang found no place. */
@@ -161,9 +164,9 @@ struct sl_policy;
 struct sl_sched {
     struct sl_view view; /* fed by the daemon through sl_view_set/remove, then a VIEW event */
     const struct sl_policy *policy;
-    struct a_list gangs;   /* oldest first */
-    struct a_map releases; /* by node and claim */
-    struct a_heap timers;
+    struct a_list gangs;               /* oldest first */
+    struct a_map releases;             /* by node and claim */
+    struct a_heap timers, gang_timers; /* releases, gangs */
     uint64_t now_ms;
     struct a_arena arena; /* of the last update */
     struct sl_sched_update_item *items;

@@ -1,0 +1,378 @@
+/* The claimer and the spread policy. The numbers S1.. are the invariants of docs/components/scheduler.md. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "starlink/sched/policy.h"
+
+#define GiB (UINT64_C(1) << 30)
+
+struct world {
+    struct sl_sched sched;
+    struct sl_sched_update update;
+    uint64_t now;
+};
+
+static int setup(void **state)
+{
+    struct world *w = a_new(struct world);
+    sl_sched_init(&w->sched, "spread");
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    sl_sched_deinit(&w->sched);
+    sl_sched_deinit(&w->sched);
+    a_free(w);
+    return 0;
+}
+
+static struct a_node_id node_id(int i)
+{
+    uint8_t bytes[16] = {(uint8_t)(i << 3)};
+    struct a_node_id id;
+    a_node_id_make(bytes, &id);
+    return id;
+}
+
+static void step(struct world *w, struct sl_sched_event e)
+{
+    e.now_ms = w->now;
+    assert_int_equal(sl_sched_step(&w->sched, &e, &w->update), 0);
+}
+
+static struct sl_view_node row(int i, const char *cluster, uint64_t gib)
+{
+    struct sl_view_node n = {.id = node_id(i), .connected = true};
+    strcpy(n.cluster.s, cluster);
+    strcpy(n.zone.s, "z");
+    snprintf(n.host, sizeof n.host, "host-%d", i);
+    n.capacity = n.free = (struct a_capacity){4000, gib * GiB, 100 * GiB};
+    return n;
+}
+
+static void add(struct world *w, int i, const char *cluster, uint64_t gib)
+{
+    struct sl_view_node n = row(i, cluster, gib);
+    sl_view_set(&w->sched.view, &n);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_VIEW, .node = n.id});
+}
+
+static void place_used(struct world *w, uint64_t gang, size_t n_members, const struct sl_gang_used *used,
+                       size_t n_used)
+{
+    struct sl_gang_member members[4] = {{.head = true, .capacity = {1000, 2 * GiB, GiB}, .attempt = 1}};
+    strcpy(members[0].name.s, "head");
+    for (size_t i = 1; i < n_members; i++) {
+        members[i] = (struct sl_gang_member){.capacity = {2000, 3 * GiB, GiB}, .attempt = 1};
+        snprintf(members[i].name.s, sizeof members[i].name.s, "gpu-%zu", i - 1);
+    }
+    struct sl_gang_request r = {
+        .gang = gang, .epoch = 4, .members = members, .n_members = n_members, .used = used, .n_used = n_used};
+    strcpy(r.app_uid.s, "017f22e2-79b0-4fff-bfff-ffffffffffff");
+    strcpy(r.store_id.s, "aaaaaaaa-79b0-4fff-bfff-ffffffffffff");
+    snprintf(r.unit.s, sizeof r.unit.s, "ocr-%d", (int)gang);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_PLACE, .request = &r});
+}
+
+static void place(struct world *w, uint64_t gang, size_t n_members)
+{
+    place_used(w, gang, n_members, NULL, 0);
+}
+
+static const struct sl_sched_update_item *nth(const struct world *w, enum sl_sched_update_type type, size_t n)
+{
+    for (size_t i = 0; i < w->update.n_items; i++)
+        if (w->update.items[i].type == type && n-- == 0)
+            return &w->update.items[i];
+    return NULL;
+}
+
+static struct sl_sched_update_item item(const struct world *w, enum sl_sched_update_type type, size_t n)
+{
+    const struct sl_sched_update_item *found = nth(w, type, n);
+    assert_non_null(found);
+    return *found;
+}
+
+static void reply(struct world *w, const struct sl_sched_update_item *to, enum sl_reply what)
+{
+    struct sl_sched_event e = {.type = SL_SCHED_REPLY, .node = to->node};
+    e.reply.id = to->order.id;
+    e.reply.what = what;
+    e.reply.grant = A_VIEW_LIT("ports");
+    step(w, e);
+}
+
+static void test_gang_of_two(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    add(w, 2, "east", 8);
+    place(w, 1, 2);
+    struct sl_sched_update_item a = item(w, SL_SCHED_SEND_RESERVE, 0), b = item(w, SL_SCHED_SEND_RESERVE, 1);
+    assert_string_not_equal(a.node.s, b.node.s);
+    assert_int_equal(a.order.epoch, 4);
+    assert_true(a.order.head);
+    reply(w, &a, SL_REPLY_GRANTED);
+    assert_null(nth(w, SL_SCHED_GRANTED, 0)); /* S2: nothing before all are reserved */
+    assert_null(nth(w, SL_SCHED_SEND_BIND, 0));
+    reply(w, &b, SL_REPLY_GRANTED);
+    struct sl_sched_update_item granted = item(w, SL_SCHED_GRANTED, 0);
+    assert_int_equal(granted.n_placed, 2);
+    assert_true(a_view_is(granted.placed[0].grant, "ports"));
+    assert_null(nth(w, SL_SCHED_SEND_BIND, 0)); /* S3: not before COMMIT */
+    step(w, (struct sl_sched_event){.type = SL_SCHED_COMMIT, .gang = 1});
+    struct sl_sched_update_item bind_a = item(w, SL_SCHED_SEND_BIND, 0),
+                                bind_b = item(w, SL_SCHED_SEND_BIND, 1);
+    reply(w, &bind_b, SL_REPLY_BOUND);
+    reply(w, &bind_b, SL_REPLY_BOUND);
+    assert_null(nth(w, SL_SCHED_BOUND, 0));
+    w->now += SL_SCHED_RESEND_MS;
+    step(w, (struct sl_sched_event){.type = SL_SCHED_TIME});
+    assert_non_null(nth(w, SL_SCHED_SEND_BIND, 0)); /* the lost one again, only it */
+    assert_null(nth(w, SL_SCHED_SEND_BIND, 1));
+    reply(w, &bind_a, SL_REPLY_BOUND);
+    assert_int_equal(item(w, SL_SCHED_BOUND, 0).n_placed, 2);
+    assert_int_equal(sl_sched_gangs(&w->sched), 0);
+    assert_int_equal(sl_sched_deadline(&w->sched), A_NEVER);
+}
+
+static void test_refusal_tries_on_with_the_nodes_numbers(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    add(w, 2, "east", 4);
+    place(w, 1, 1);
+    struct sl_sched_update_item first = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_string_equal(first.node.s, node_id(1).s); /* most room */
+    struct a_capacity left = {100, GiB, GiB};
+    struct sl_sched_event e = {.type = SL_SCHED_REPLY, .node = first.node};
+    e.reply.id = first.order.id;
+    e.reply.what = SL_REPLY_REFUSED;
+    e.reply.free = &left;
+    step(w, e);
+    struct sl_sched_update_item second = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_string_equal(second.node.s, node_id(2).s);
+    assert_true(second.order.id.attempt > first.order.id.attempt); /* S4 */
+    assert_int_equal(sl_view_get(&w->sched.view, &first.node)->free.mcpu, 100);
+    assert_null(nth(w, SL_SCHED_SEND_RELEASE, 0)); /* a refusal left nothing to release */
+}
+
+static void test_silent_node_is_released_and_left_out(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    add(w, 2, "east", 4);
+    place(w, 1, 1);
+    struct sl_sched_update_item first = item(w, SL_SCHED_SEND_RESERVE, 0);
+    w->now = sl_sched_deadline(&w->sched);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_TIME});
+    assert_string_equal(item(w, SL_SCHED_SEND_RELEASE, 0).node.s, first.node.s);
+    struct sl_sched_update_item second = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_string_not_equal(second.node.s, first.node.s);
+    reply(w, &first, SL_REPLY_GRANTED); /* too late: stays to be released */
+    assert_null(nth(w, SL_SCHED_GRANTED, 0));
+    assert_int_equal(sl_sched_releases(&w->sched), 1);
+    reply(w, &first, SL_REPLY_GONE);
+    assert_int_equal(sl_sched_releases(&w->sched), 0);
+}
+
+/* S5: one claim under way per node. */
+static void test_one_in_flight(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 16);
+    place(w, 1, 2); /* both members fit the one node */
+    struct sl_sched_update_item head = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_null(nth(w, SL_SCHED_SEND_RESERVE, 1));
+    place(w, 2, 1);
+    assert_null(nth(w, SL_SCHED_SEND_RESERVE, 0));
+    assert_null(nth(w, SL_SCHED_FAILED, 0));
+    reply(w, &head, SL_REPLY_GRANTED);
+    struct sl_sched_update_item worker = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_int_equal(worker.gang, 1);
+    reply(w, &worker, SL_REPLY_GRANTED);
+    assert_non_null(nth(w, SL_SCHED_GRANTED, 0));
+    struct sl_sched_update_item other = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_int_equal(other.gang, 2);
+}
+
+static void test_no_capacity_explains(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 1);
+    struct sl_view_node n = row(2, "east", 8);
+    n.unfit = SL_UNFIT_CORDONED;
+    sl_view_set(&w->sched.view, &n);
+    place(w, 1, 1);
+    struct sl_sched_update_item failed = item(w, SL_SCHED_FAILED, 0);
+    assert_int_equal(failed.reason, A_REASON_NO_CAPACITY);
+    assert_int_equal(failed.explain.nodes, 2);
+    assert_int_equal(failed.explain.unfit[SL_UNFIT_MEMORY], 1);
+    assert_int_equal(failed.explain.unfit[SL_UNFIT_CORDONED], 1);
+    assert_string_equal(failed.explain.nearest.s, node_id(1).s);
+    A_BUF_AUTO struct a_buf b = {0};
+    sl_explain_print(&b, &failed.explain);
+    assert_non_null(strstr(b.ptr, "head (cpu 1, memory 2Gi, disk 1Gi)"));
+    assert_non_null(strstr(b.ptr, "1 cordoned"));
+    assert_non_null(strstr(b.ptr, "1 too little free memory"));
+    assert_int_equal(sl_sched_gangs(&w->sched), 0);
+}
+
+/* A gang stays in one cluster: when the rest does not fit beside what was reserved, that is let go. */
+static void test_moves_to_another_cluster_whole(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 20);
+    add(w, 2, "east", 20);
+    add(w, 3, "west", 8);
+    add(w, 4, "west", 8);
+    place(w, 1, 2);
+    struct sl_sched_update_item a = item(w, SL_SCHED_SEND_RESERVE, 0), b = item(w, SL_SCHED_SEND_RESERVE, 1);
+    assert_true(strcmp(a.node.s, node_id(2).s) <= 0 && strcmp(b.node.s, node_id(2).s) <= 0);
+    reply(w, &a, SL_REPLY_GRANTED);
+    struct sl_view_node full = row(1, "east", 0);
+    if (strcmp(a.node.s, full.id.s) != 0)
+        full = row(2, "east", 0);
+    struct sl_view_node *reserved = sl_view_get(&w->sched.view, &a.node);
+    reserved->free = (struct a_capacity){0};
+    reply(w, &b, SL_REPLY_REFUSED);
+    assert_string_equal(item(w, SL_SCHED_SEND_RELEASE, 0).node.s, a.node.s);
+    for (size_t i = 0; i < 2; i++) {
+        struct sl_sched_update_item r = item(w, SL_SCHED_SEND_RESERVE, i);
+        assert_string_equal(sl_view_get(&w->sched.view, &r.node)->cluster.s, "west");
+    }
+}
+
+static void test_bind_that_fails_releases_the_whole_gang(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    add(w, 2, "east", 8);
+    place(w, 1, 2);
+    struct sl_sched_update_item a = item(w, SL_SCHED_SEND_RESERVE, 0), b = item(w, SL_SCHED_SEND_RESERVE, 1);
+    reply(w, &a, SL_REPLY_GRANTED);
+    reply(w, &b, SL_REPLY_GRANTED);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_COMMIT, .gang = 1});
+    reply(w, &a, SL_REPLY_BOUND);
+    reply(w, &b, SL_REPLY_GONE); /* the reservation ran out */
+    assert_int_equal(item(w, SL_SCHED_FAILED, 0).attempt_max, 1);
+    assert_string_equal(item(w, SL_SCHED_SEND_RELEASE, 0).node.s, a.node.s);
+    assert_null(nth(w, SL_SCHED_SEND_RELEASE, 1));
+}
+
+static void test_bind_unanswered_fails_in_time(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    place(w, 1, 1);
+    struct sl_sched_update_item a = item(w, SL_SCHED_SEND_RESERVE, 0);
+    reply(w, &a, SL_REPLY_GRANTED);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_COMMIT, .gang = 1});
+    while (nth(w, SL_SCHED_FAILED, 0) == NULL) {
+        assert_true(w->now <= SL_SCHED_RESERVATION_MS);
+        w->now = sl_sched_deadline(&w->sched);
+        step(w, (struct sl_sched_event){.type = SL_SCHED_TIME});
+    }
+    assert_int_equal(item(w, SL_SCHED_FAILED, 0).reason, A_REASON_DEADLINE_EXCEEDED);
+}
+
+static void test_cancel(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    place(w, 1, 1);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_CANCEL, .gang = 1});
+    assert_non_null(nth(w, SL_SCHED_SEND_RELEASE, 0));
+    assert_null(nth(w, SL_SCHED_FAILED, 0));
+    assert_int_equal(sl_view_get(&w->sched.view, &(struct a_node_id){.s = ""}) == NULL, 1);
+    struct a_node_id id = node_id(1);
+    assert_int_equal(sl_view_get(&w->sched.view, &id)->in_flight, 0);
+}
+
+static void test_releases_until_gone(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    struct sl_claim_order order = {
+        .id = {.attempt = 3}, .epoch = 4, .reason = A_REASON_DRAINED, .grace_ms = 10};
+    step(w, (struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = node_id(1), .release = &order});
+    struct sl_sched_update_item sent = item(w, SL_SCHED_SEND_RELEASE, 0);
+    assert_int_equal(sent.order.grace_ms, 10);
+    w->now = sl_sched_deadline(&w->sched);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_TIME});
+    assert_non_null(nth(w, SL_SCHED_SEND_RELEASE, 0));
+    struct sl_view_node n = row(1, "east", 8);
+    n.connected = false;
+    sl_view_set(&w->sched.view, &n);
+    w->now = sl_sched_deadline(&w->sched);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_TIME});
+    assert_null(nth(w, SL_SCHED_SEND_RELEASE, 0)); /* away: kept, not sent */
+    assert_int_equal(sl_sched_releases(&w->sched), 1);
+    reply(w, &sent, SL_REPLY_RELEASING);
+    assert_true(sl_sched_deadline(&w->sched) - w->now > SL_SCHED_RESEND_MS);
+    struct sl_sched_event gone = {.type = SL_SCHED_GONE, .node = node_id(1)};
+    gone.gone = order.id;
+    step(w, gone);
+    assert_int_equal(sl_sched_releases(&w->sched), 0);
+}
+
+static void test_spread_over_clusters_zones_hosts(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 64);
+    add(w, 2, "west", 8);
+    add(w, 3, "west", 8);
+    struct sl_gang_used used[] = {{.zone = {"z"}, .host = "host-1", .units = 1},
+                                  {.zone = {"z"}, .host = "host-2", .units = 0}};
+    strcpy(used[0].cluster.s, "east");
+    strcpy(used[1].cluster.s, "west");
+    place_used(w, 1, 1, used, 2);
+    struct sl_sched_update_item a = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_string_equal(sl_view_get(&w->sched.view, &a.node)->cluster.s,
+                        "west"); /* though east has more room */
+    used[0].units = 2;
+    used[1].units = 1;
+    reply(w, &a, SL_REPLY_GRANTED);
+    place_used(w, 2, 1, used, 2);
+    struct sl_sched_update_item b = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_string_equal(b.node.s, node_id(3).s); /* same cluster, the host without one */
+}
+
+static void test_policies_have_names(void **state)
+{
+    (void)state;
+    for (const struct sl_policy *const *p = sl_policies; *p != NULL; p++)
+        assert_ptr_equal(sl_policy_find((*p)->name), *p);
+    assert_null(sl_policy_find("nothing"));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_gang_of_two),
+        T(test_refusal_tries_on_with_the_nodes_numbers),
+        T(test_silent_node_is_released_and_left_out),
+        T(test_one_in_flight),
+        T(test_no_capacity_explains),
+        T(test_moves_to_another_cluster_whole),
+        T(test_bind_that_fails_releases_the_whole_gang),
+        T(test_bind_unanswered_fails_in_time),
+        T(test_cancel),
+        T(test_releases_until_gone),
+        T(test_spread_over_clusters_zones_hosts),
+        cmocka_unit_test(test_policies_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
