@@ -109,7 +109,7 @@ static bool scalar_decode(const struct wire_sl_field *f, struct a_view in, void 
         if (in.len != sizeof(struct a_digest))
             return false;
         memcpy(at, in.ptr, in.len);
-        return true;
+        return !a_digest_is_zero(at); /* zero means that there is none, and is never sent */
     case WIRE_SL_KIND_NAME:
         return a_name_parse(in, at);
     case WIRE_SL_KIND_NODE:

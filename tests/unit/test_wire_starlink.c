@@ -260,6 +260,9 @@ static void test_refusals(void **state)
         {"000000000fff0200", WIRE_E_UNKNOWN, NULL},
         {"0000001c00100200" BEAT_NODE, WIRE_E_UNSUPPORTED, "protocol 2"},
         {"0000001c00100000" BEAT_NODE, WIRE_E_MALFORMED, "version 0"},
+        {"0000002200310100"
+         "03200000000000000000000000000000000000000000000000000000000000000000",
+         WIRE_E_MALFORMED, "digest: not a value"},
         {"00003ff9", WIRE_E_MALFORMED, "16385 bytes"},
         {"ffffffff00100100", WIRE_E_MALFORMED, "bytes"},
         {"00003ff800100100", WIRE_E_MORE, NULL},
