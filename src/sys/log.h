@@ -1,8 +1,8 @@
 /* The log: one line per record on stderr, logfmt or JSON: ts level comp code msg key=value ...
  *
  * At most 10 records a second for each code; when they go on, one record says how many were suppressed. A
- * code is a short stable word ("claim.granted"), the message is a constant sentence, what varies is in
- * fields:
+ * code is a short stable word, a literal ("claim.granted"), the message is a constant sentence, what varies
+ * is in fields:
  *
  *     sys_log(INFO, "agent", "claim.granted", "claim granted", SYS_STR("app", app), SYS_U64("cpu_m", mcpu));
  *
@@ -74,7 +74,7 @@ bool sys_log_is_on(enum sys_log_level level);
 /* fields[0] is skipped (see the macro). */
 void sys_log_write(enum sys_log_level level, const char *comp, const char *code, const char *msg,
                    const struct sys_field *fields, size_t n_fields);
-/* Writes the "suppressed" records that are due; from a timer and at exit. */
+/* Writes the "suppressed" records of seconds that are over; from a timer, and at exit. */
 void sys_log_flush(void);
 
 #endif

@@ -32,8 +32,9 @@ char *sys_portblock_dir(void) __attribute__((malloc, returns_nonnull));
  * at. */
 int sys_portblock_take(const char *dir, uint64_t seed, struct sys_portblock *ret_block,
                        struct a_error *reterr) A_MUST_CHECK;
-/* Takes the very block again whose base is on record (ports may be in use, by our own members): -EWOULDBLOCK
- * when somebody else holds it. */
+/* Takes the very block again whose base is on record; its ports may be in use, by our own members.
+ * -EWOULDBLOCK when somebody holds it: a shim of ours that inherited the lock, then the block is safe without
+ * us, or a stranger. */
 int sys_portblock_retake(const char *dir, uint16_t base, struct sys_portblock *ret_block,
                          struct a_error *reterr) A_MUST_CHECK;
 /* Gives it back, to rest. Safe on a zeroed one and twice. */

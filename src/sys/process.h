@@ -73,10 +73,12 @@ void sys_exit_print(const struct sys_exit *e, struct a_buf *b);
  * not ours. `block` waits for it. */
 int sys_process_wait(int pidfd, bool block, struct sys_exit *ret_exit) A_MUST_CHECK;
 
-/* Tells once that a process has ended; reaps it when it is our child. */
+/* Tells once that a process has ended; reaps it when it is our child. On success the pidfd belongs to the
+ * watch. */
 struct sys_process;
-int sys_process_watch(struct sys_loop *loop, int pidfd, void (*fn)(void *ctx, const struct sys_exit *e),
-                      void *ctx, struct sys_process **ret_process, struct a_error *reterr) A_MUST_CHECK;
+int sys_process_watch(struct sys_loop *loop, const struct sys_proc_id *id, int pidfd,
+                      void (*fn)(void *ctx, const struct sys_exit *e), void *ctx,
+                      struct sys_process **ret_process, struct a_error *reterr) A_MUST_CHECK;
 /* Spawn and watch. */
 int sys_process_start(struct sys_loop *loop, const struct sys_spawn_options *options,
                       void (*fn)(void *ctx, const struct sys_exit *e), void *ctx,
