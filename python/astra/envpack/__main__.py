@@ -16,11 +16,14 @@ from . import PACKER_VERSION, archive, cache, pack
 from .errors import PackError, from_os_error
 from .progress import Progress
 
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     words = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in END_SIGNALS:
+        signal.signal(number, _interrupt)
     progress = Progress(quiet=words.quiet)
     try:
         if words.command == "resolve":
@@ -42,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Ends the work; the signals that follow are ignored, so that an impatient person does not stop the cleaning up."""
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

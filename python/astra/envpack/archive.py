@@ -15,8 +15,9 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from .errors import PackError, disk_full, end_child, find_tool
+from .errors import PackError, disk_full, end, find_tool, start
 
 LEVEL = 6
 THREADS = 2
@@ -38,12 +39,10 @@ def tree_size(tree: Path) -> int:
     return sum(path.lstat().st_size for path in _entries(tree) if path.is_file() and not path.is_symlink())
 
 
-def write(
-    tree: Path, first: tuple[str, bytes], target: Path, level: int, on_bytes: Callable[[int], None]
-) -> Packed:
+def write(tree: Path, first: tuple[str, bytes], target: Path, level: int, on_bytes: Callable[[int], None]) -> Packed:
     """Packs a tree into target; `first` (name, content) is put before everything else."""
     command = [find_tool("zstd"), "-q", "-f", f"-{level}", f"-T{THREADS}", "-o", os.fspath(target)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdin is not None and child.stderr is not None
     failure: BrokenPipeError | None = None
     try:
@@ -56,7 +55,7 @@ def write(
         if child.wait() != 0 or failure is not None:
             raise disk_full(os.fspath(target.parent)) if "No space" in said else PackError(f"zstd failed: {said}")
     finally:
-        end_child(child)
+        end(child)
     return Packed(target, file_digest(target), target.stat().st_size)
 
 
@@ -69,7 +68,7 @@ def file_digest(path: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _write_tar(tree: Path, first: tuple[str, bytes], pipe: io.BufferedIOBase, on_bytes: Callable[[int], None]) -> None:
+def _write_tar(tree: Path, first: tuple[str, bytes], pipe: IO[bytes], on_bytes: Callable[[int], None]) -> None:
     with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:
         entry = _entry(first[0], 0o644)
         entry.size = len(first[1])

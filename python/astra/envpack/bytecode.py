@@ -30,7 +30,9 @@ def compile_tree(tree: Path, program: Path, work: Path) -> None:
     """Compiles each module with the tree's own interpreter; a module with a wrong syntax is left as it is."""
     names = _modules(tree)
     with ThreadPoolExecutor(max_workers=min(SHARDS, os.cpu_count() or 1)) as pool:
-        jobs = [pool.submit(_compile_shard, tree, program, work, number, names[number::SHARDS]) for number in range(SHARDS)]
+        jobs = [
+            pool.submit(_compile_shard, tree, program, work, number, names[number::SHARDS]) for number in range(SHARDS)
+        ]
         try:
             for job in jobs:
                 job.result()

@@ -82,26 +82,31 @@ def key(requirements: Path, identity: str, machine: str, options: dict[str, Any]
 
 def _collect(path: Path, texts: dict[str, str]) -> bool:
     """Gathers a requirements file and all that it includes; False if it names a local folder."""
-    name = os.fspath(path)
-    if name in texts:
+    if os.fspath(path) in texts:
         return True
-    texts[name] = read_requirements(path)
-    for line in texts[name].splitlines():
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        include = INCLUDE.fullmatch(line)
-        if include is not None:
-            if "://" not in include["path"] and not _collect(path.parent / include["path"], texts):
-                return False
-            continue
-        words = line.split()
-        for word in words:
-            local = path.parent / word.removeprefix("file://").partition("[")[0]
-            if ("/" in word or word.startswith(".")) and "://" not in word.removeprefix("file://"):
-                if local.is_dir():
-                    return False
-                if local.is_file():
-                    texts[os.fspath(local)] = file_digest(local)
+    text = read_requirements(path)
+    texts[os.fspath(path)] = text
+    for line in text.splitlines():
+        words = re.sub(r"(^|\s)#.*", "", line).strip()
+        include = INCLUDE.fullmatch(words)
+        if include is None:
+            known = all(_collect_local(path.parent, word, texts) for word in words.split())
+        else:
+            known = "://" in include["path"] or _collect(path.parent / include["path"], texts)
+        if not known:
+            return False
     return True
+
+
+def _collect_local(folder: Path, word: str, texts: dict[str, str]) -> bool:
+    """Adds the digest of a file that a requirement names; False for a folder."""
+    name = word.removeprefix("file://").partition("[")[0]
+    local = folder / name
+    if "://" in name or not ("/" in name or name.startswith(".")):
+        return True
+    if local.is_file():
+        texts[os.fspath(local)] = file_digest(local)
+    return not local.is_dir()
 
 
 def read_requirements(path: Path) -> str:

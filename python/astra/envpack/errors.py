@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class PackError(Exception):
@@ -33,7 +35,7 @@ def from_os_error(error: OSError) -> PackError:
 
 
 def disk_full(where: str = "") -> PackError:
-    """The error for a full disk; packing Ray takes about 1.5 GB for a short time."""
+    """The error for a full disk; packing Ray takes about 1 GB for a short time."""
     return PackError("no space left on the disk", where, "free some space, or set TMPDIR to a folder on a larger disk")
 
 
@@ -45,51 +47,50 @@ def find_tool(name: str) -> str:
     return path
 
 
+def start(words: Sequence[str | Path], **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a program in a session of its own.
+
+    So Ctrl-C reaches the packer alone, and it is the packer that ends the program with all that it started.
+    """
+    command = [os.fspath(word) for word in words]
+    try:
+        return subprocess.Popen(command, start_new_session=True, **options)
+    except OSError as error:
+        raise PackError(f"cannot be run: {(error.strerror or '').lower()}", command[0]) from error
+
+
 def run(
     command: Sequence[str | Path],
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> tuple[int, str]:
-    """Runs a program to its end and returns its exit status and all that it printed.
-
-    If the packer is interrupted meanwhile, the program is ended and waited for, so that it cannot write into folders
-    that are being removed.
-    """
-    words = [os.fspath(word) for word in command]
-    try:
-        child = subprocess.Popen(
-            words,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    except OSError as error:
-        raise PackError(f"cannot be run: {(error.strerror or '').lower()}", words[0]) from error
+    """Runs a program to its end and returns its exit status and all that it printed."""
+    quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+    child = start(command, env=env, cwd=cwd, stdin=quiet, stdout=pipe, stderr=subprocess.STDOUT)
     lines: list[str] = []
     try:
         assert child.stdout is not None
-        for line in child.stdout:
-            lines.append(line)
+        for data in child.stdout:
+            lines.append(data.decode("utf-8", "replace"))
             if on_line is not None:
-                on_line(line.rstrip("\n"))
+                on_line(lines[-1].rstrip("\n"))
         return child.wait(), "".join(lines)
     finally:
-        end_child(child)
+        end(child)
 
 
-def end_child(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Ends a child that is still running and reaps it; closes its pipes."""
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Ends a program that is still running, with its session, and reaps it; closes its pipes.
+
+    It is waited for: it must not go on to write into folders that are being removed.
+    """
     if child.poll() is None:
-        child.terminate()
+        os.killpg(child.pid, signal.SIGTERM)
         try:
             child.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     for stream in (child.stdin, child.stdout, child.stderr):
         if stream is not None:

@@ -27,11 +27,21 @@ from .source import Source
 SOURCE_DATE = 315532800
 """1980-01-01, the oldest time that a zip file can hold: given to whatever builds a wheel."""
 PIP_SETTINGS_REFUSED = ("TARGET", "PREFIX", "ROOT", "USER", "PYTHON", "REQUIREMENT", "CONSTRAINT", "DRY_RUN", "REPORT")
+DECIDING_SETTINGS = (
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_NO_INDEX",
+    "PIP_FIND_LINKS",
+    "PIP_PRE",
+    "PIP_ONLY_BINARY",
+    "PIP_NO_BINARY",
+)
+"""Settings of pip that are honoured and decide what is installed."""
 LAUNCHER = b"""#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")/python3" "$0" "$@"
 ' '''
 """
-NOT_PACKAGES = re.compile(r"python[\d.]*|activate.*|Activate.*|pyvenv\.cfg|lib64|\.gitignore")
+NOT_PACKAGES = re.compile(r"python[\d.]*|[Aa]ctivate(\.\w+)?|pyvenv\.cfg|lib64|\.gitignore")
 
 
 @dataclass(frozen=True)
@@ -53,34 +63,57 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be installed, and from where."""
+class Installer:
+    """Requirements, where to get them, and the interpreter that they are for."""
 
+    source: Source
     requirements: Path
     index: str | None
+    work: Path
+    """A folder that belongs to this pack; whoever made it removes it."""
+    on_line: Callable[[str], None]
+    """Called with each line that pip prints."""
 
+    def resolve(self) -> list[Package]:
+        """Says what would be installed, without installing it."""
+        return self._pip_install(self._make_venv(), "--dry-run")
 
-def resolve(source: Source, request: Request, work: Path, on_line: Callable[[str], None]) -> list[Package]:
-    """Says what would be installed, without installing it."""
-    venv = _make_venv(source, work)
-    return _pip_install(source, request, work, venv, ["--dry-run"], on_line)
+    def install(self, tree: Path) -> list[Package]:
+        """Installs into the tree, which holds the interpreter already; returns what was installed."""
+        venv = self._make_venv()
+        packages = self._pip_install(venv, "--no-compile")
+        site_packages = venv / "lib" / self.source.folder / "site-packages"
+        _refuse_links(site_packages, self.requirements)
+        for script in sorted((venv / "bin").iterdir()):
+            if not NOT_PACKAGES.fullmatch(script.name):
+                _relocate_script(script, venv)
+        _forget_the_way(site_packages)
+        _merge(venv, tree)
+        shutil.rmtree(venv)
+        return packages
 
+    def _make_venv(self) -> Path:
+        venv = self.work / "venv"
+        status, output = run([self.source.executable, "-I", "-m", "venv", "--without-pip", venv])
+        if status != 0:
+            raise PackError(f"cannot make a virtual environment\n{output.strip()}", os.fspath(self.source.executable))
+        return venv
 
-def install(
-    source: Source, request: Request, work: Path, tree: Path, on_line: Callable[[str], None]
-) -> list[Package]:
-    """Installs into the tree (which holds the interpreter already) and returns what was installed."""
-    venv = _make_venv(source, work)
-    packages = _pip_install(source, request, work, venv, ["--no-compile"], on_line)
-    site_packages = venv / "lib" / source.folder / "site-packages"
-    _refuse_links(site_packages, request)
-    for script in sorted((venv / "bin").iterdir()):
-        if not NOT_PACKAGES.fullmatch(script.name):
-            _relocate_script(script, venv)
-    _forget_places(site_packages)
-    _merge(venv, tree)
-    shutil.rmtree(venv)
-    return packages
+    def _pip_install(self, venv: Path, option: str) -> list[Package]:
+        """Runs pip; relative paths in the requirements count from the folder of that file."""
+        requirements = self.requirements.absolute()
+        report = self.work / "report.json"
+        command: list[str | Path] = [venv / "bin" / "python", self.source.pip / "pip", "install", option]
+        command += ["--ignore-installed", "--no-warn-script-location", "--progress-bar", "off", "--report", report]
+        if self.index is not None:
+            command += ["--index-url", self.index]
+        command += ["-r", requirements]
+        environment = _pip_environment(os.environ, self.work)
+        status, output = run(command, env=environment, cwd=requirements.parent, on_line=self.on_line)
+        if status != 0:
+            raise _pip_error(output, f"{self.requirements} (Python {self.source.version})")
+        items = json.loads(report.read_text("utf-8"))["install"] if report.exists() else []
+        return sorted((_package(item) for item in items), key=lambda package: package.name)
 
 
 def installed_versions(tree: Path, source: Source) -> dict[str, str]:
@@ -119,14 +152,6 @@ def _file_digest(path: Path) -> tuple[str, int]:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode(), len(data)
 
 
-def _make_venv(source: Source, work: Path) -> Path:
-    venv = work / "venv"
-    status, output = run([source.executable, "-I", "-m", "venv", "--without-pip", venv])
-    if status != 0:
-        raise PackError(f"cannot make a virtual environment\n{output.strip()}", os.fspath(source.executable))
-    return venv
-
-
 def _pip_environment(environ: Mapping[str, str], work: Path) -> dict[str, str]:
     """The user's environment (indexes, proxies, certificates), less what would send files elsewhere."""
     refused = {f"PIP_{name}" for name in PIP_SETTINGS_REFUSED}
@@ -142,24 +167,6 @@ def _pip_environment(environ: Mapping[str, str], work: Path) -> dict[str, str]:
         PIP_NO_INPUT="1",
     )
     return kept
-
-
-def _pip_install(
-    source: Source, request: Request, work: Path, venv: Path, options: list[str], on_line: Callable[[str], None]
-) -> list[Package]:
-    """Runs pip; relative paths in the requirements count from the folder of that file."""
-    report = work / "report.json"
-    command: list[str | Path] = [venv / "bin" / "python", source.pip / "pip", "install", *options]
-    command += ["--ignore-installed", "--no-warn-script-location", "--progress-bar", "off", "--report", report]
-    if request.index is not None:
-        command += ["--index-url", request.index]
-    command += ["-r", request.requirements.absolute()]
-    environment = _pip_environment(os.environ, work)
-    status, output = run(command, env=environment, cwd=request.requirements.absolute().parent, on_line=on_line)
-    if status != 0:
-        raise _pip_error(output, source, request)
-    items = json.loads(report.read_text("utf-8"))["install"] if report.exists() else []
-    return sorted((_package(item) for item in items), key=lambda package: package.name)
 
 
 def _package(item: dict[str, Any]) -> Package:
@@ -210,11 +217,10 @@ ADVICE: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _pip_error(output: str, source: Source, request: Request) -> PackError:
+def _pip_error(output: str, where: str) -> PackError:
     """One error out of all that pip printed: the first kind that fits, with pip's own last words."""
     said = [line.strip() for line in output.splitlines() if line.startswith("ERROR") or "error:" in line]
     last = "\n  ".join(f"pip: {line}" for line in said[-6:]) or f"pip: {output.strip()[-400:]}"
-    where = f"{request.requirements} (Python {source.version})"
     for pattern, what, hint in ADVICE:
         match = re.search(pattern, output)
         if match is None:
@@ -226,15 +232,15 @@ def _pip_error(output: str, source: Source, request: Request) -> PackError:
     return PackError("pip failed", where, last)
 
 
-def _refuse_links(site_packages: Path, request: Request) -> None:
+def _refuse_links(site_packages: Path, requirements: Path) -> None:
     """An editable install is a link to this machine's folders and would be dead anywhere else."""
     for info in sorted(site_packages.glob("*.dist-info/direct_url.json")):
         facts = json.loads(info.read_text("utf-8"))
         if facts.get("dir_info", {}).get("editable"):
             name = info.parent.name.partition("-")[0]
-            raise PackError(f"{name} is an editable install", os.fspath(request.requirements), "remove the -e")
+            raise PackError(f"{name} is an editable install", os.fspath(requirements), "remove the -e")
     for link in site_packages.glob("*.egg-link"):
-        raise PackError(f"{link.stem} is an editable install", os.fspath(request.requirements), "remove the -e")
+        raise PackError(f"{link.stem} is an editable install", os.fspath(requirements), "remove the -e")
 
 
 def _relocate_script(script: Path, venv: Path) -> None:
@@ -252,8 +258,13 @@ def _relocate_script(script: Path, venv: Path) -> None:
         script.write_bytes(LAUNCHER + rest)
 
 
-def _forget_places(site_packages: Path) -> None:
-    """Removes records of folders on this machine: the way of a package into the tree does not matter there."""
+def _forget_the_way(site_packages: Path) -> None:
+    """Removes records of how a package came here: a folder of this machine, or that it was asked for by name.
+
+    So a pinned list, which asks for every package, gives the same bytes as the requirements that it was made from.
+    """
+    for mark in site_packages.glob("*.dist-info/REQUESTED"):
+        mark.unlink()
     for info in site_packages.glob("*.dist-info/direct_url.json"):
         if json.loads(info.read_text("utf-8"))["url"].startswith("file:"):
             info.unlink()
@@ -265,9 +276,11 @@ def _merge(venv: Path, tree: Path) -> None:
         relative = Path(folder).relative_to(venv)
         if relative in (Path("."), Path("bin")):
             folders[:] = [name for name in folders if not NOT_PACKAGES.fullmatch(name)]
-            files = [name for name in files if not NOT_PACKAGES.fullmatch(name)]
+            moved = [name for name in files if not NOT_PACKAGES.fullmatch(name)]
+        else:
+            moved = files
         target = tree / relative
-        if files:
+        if moved:
             target.mkdir(parents=True, exist_ok=True)
-        for name in files:
+        for name in moved:
             shutil.move(os.fspath(Path(folder) / name), os.fspath(target / name))

@@ -39,7 +39,7 @@ BUILD_NAMES = {"CONFIG_ARGS", "srcdir", "abs_srcdir", "abs_builddir", "VPATH", "
 
 PYVENV = "include-system-site-packages = false\n"
 START_HOOK = "import _astra_env\n"
-START_MODULE = '''"""Put here by `astra env pack`, run when Python starts: shows OpenSSL the certificates of the host it runs on.
+START_MODULE = '''"""Put here by `astra env pack` and run when Python starts: shows OpenSSL this host's certificates.
 
 OpenSSL's own default is a folder of the host that the environment was packed on. certifi's list, if the environment
 has it, stands in where the host has none.
@@ -64,15 +64,15 @@ if "SSL_CERT_FILE" not in os.environ and "SSL_CERT_DIR" not in os.environ:
 '''
 
 SYSCONFIG_HOOK = re.compile(r"^def get_preferred_scheme\(", re.MULTILINE)
-SYSCONFIG_PATCH = '''
+SYSCONFIG_PATCH = """
 # Added by `astra env pack`: the usual scheme, not the one of the distribution that the tree was packed on.
 def _get_preferred_schemes():
     return {'prefix': 'posix_prefix', 'home': 'posix_home', 'user': 'posix_user'}
 
 
-'''
+"""
 
-SYSCONFIG_DATA = '''"""Build-time facts about this Python, made by `astra env pack`: @PREFIX@ is where the tree lies now."""
+SYSCONFIG_DATA = '''"""Build-time facts about this Python, from `astra env pack`; @PREFIX@ is where the tree lies."""
 
 import sys
 

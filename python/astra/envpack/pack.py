@@ -54,8 +54,8 @@ def resolve(options: Options, progress: Progress) -> str:
     chosen = source.find(options.python)
     progress.step(f"resolving {options.requirements} for Python {chosen.version} ({chosen.executable})")
     with _work_folder() as work:
-        request = install.Request(options.requirements, options.index)
-        return _pinned(install.resolve(chosen, request, work, progress.detail))
+        installer = install.Installer(chosen, options.requirements, options.index, work, progress.detail)
+        return _pinned(installer.resolve())
 
 
 def pack(options: Options, progress: Progress) -> Result:
@@ -97,6 +97,7 @@ def _cache_key(options: Options, chosen: source.Source, progress: Progress) -> s
         "full": options.full,
         "bytecode": options.bytecode,
         "level": options.level,
+        "pip": {name: os.environ.get(name) for name in install.DECIDING_SETTINGS},
     }
     key = cache.key(options.requirements, chosen.identity(), os.uname().machine, parts)
     if key is None:
@@ -113,17 +114,14 @@ def _work_folder() -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _build(
-    options: Options, chosen: source.Source, work: Path, progress: Progress
-) -> tuple[Path, dict[str, Any], str]:
+def _build(options: Options, chosen: source.Source, work: Path, progress: Progress) -> tuple[Path, dict[str, Any], str]:
     """Makes the tree and packs it; returns archive, sidecar and pinned list."""
     tree = work / "tree"
     progress.step("copying interpreter and standard library")
     origins = interpreter.copy(chosen, tree, options.full)
     progress.step(f"installing {options.requirements}")
-    packages = install.install(
-        chosen, install.Request(options.requirements, options.index), work, tree, progress.detail
-    )
+    installer = install.Installer(chosen, options.requirements, options.index, work, progress.detail)
+    packages = installer.install(tree)
     progress.step(f"collecting shared libraries for {len(packages)} packages")
     program = tree / "bin" / f"python{chosen.short}"
     found = libraries.collect(tree, program, origins)

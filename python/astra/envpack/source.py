@@ -153,6 +153,7 @@ def probe(path: Path) -> Source:
         last = (output.strip().splitlines() or ["it printed nothing"])[-1]
         raise PackError(f"is not a working Python 3 interpreter ({last})", str(path))
     _check(path, facts)
+    pip = _newest_pip(path, facts["pips"])
     return Source(
         executable=Path(facts["executable"]),
         version=".".join(map(str, facts["version"])),
@@ -163,7 +164,7 @@ def probe(path: Path) -> Source:
         sysconfig_name=facts["data_name"],
         sysconfig_data=facts["data"],
         package_folders=tuple(facts["package_folders"]),
-        pip=_newest_pip(path, facts["pips"]),
+        pip=pip,
         modules=tuple(facts["modules"]),
     )
 
