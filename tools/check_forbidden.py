@@ -21,6 +21,9 @@ CALLS = {
     "vsprintf": "unbounded; vsnprintf",
     "gets": "unbounded",
     "strtok": "hidden state",
+    "system": "no shell; sys/process.h",
+    "popen": "no shell; sys/process.h",
+    "sscanf": "it follows the locale and hides errors",
     "setlocale": "there is no locale here",
 }
 CALL = re.compile(r"(?<![\w.>])(" + "|".join(CALLS) + r")\s*\(")
@@ -36,7 +39,7 @@ OPENERS = {
     "signalfd": "SFD_CLOEXEC", "mkostemp": "O_CLOEXEC",
 }
 OPENER = re.compile(r"(?<![\w.>])(" + "|".join(OPENERS) + r")\s*\(")
-LEAKY = re.compile(r"(?<![\w.>])(accept|pipe|dup|dup2|creat|epoll_create|inotify_init|mkstemp)\s*\(")
+LEAKY = re.compile(r"(?<![\w.>])(accept|pipe|dup|creat|epoll_create|inotify_init|mkstemp)\s*\(")
 NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.S)
 
 

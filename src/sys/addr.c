@@ -165,7 +165,7 @@ int sys_addr_resolve(const char *host, uint16_t port, struct sys_addr *ret_addr,
         return 0;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
     int rc = getaddrinfo(host, NULL, &hints, &found);
-    if (rc != 0)
+    if (rc != 0 || found == NULL)
         return a_fail(reterr, -ENXIO, A_CODE_UNAVAILABLE, "cannot resolve \"%s\": %s", host,
                       gai_strerror(rc));
     const struct addrinfo *pick = found;

@@ -12,8 +12,6 @@
 #include "base/text.h"
 #include "sys/file.h"
 
-extern char **environ;
-
 const char *sys_env_get(const char *name)
 {
     const char *value = getenv(name);

@@ -60,7 +60,7 @@ bool sys_port_is_used(uint16_t port)
 
 int sys_port_free(uint16_t *ret_port)
 {
-    struct sockaddr_in addr;
+    struct sockaddr_in addr = {0};
     socklen_t len = sizeof addr;
     int fd;
     int rc = bind_try(INADDR_LOOPBACK, 0, &fd);

@@ -1,6 +1,6 @@
+/* clang-format off */
 /* GOLDEN(frame in hex, what wire_sl_print says): frozen, append only. First one by hand, then each message with every
  * field filled. tests/e2e/test_starlink.py reads this file, too. */
-/* clang-format off */
 GOLDEN("0000001f00100100031a6d7a787736797462616161616161616161616161616161616161050107",
        "BEAT node=mzxw6ytbaaaaaaaaaaaaaaaaaa sequence=7")
 GOLDEN("0000012f000101000301010501020701040907746f6b656e20340a0976657273696f6e20350d1a6d7a787736797462616161"
