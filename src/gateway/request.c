@@ -1,0 +1,435 @@
+/* A request's way: an endpoint is chosen or it waits; when an attempt fails, what may be sent again goes
+ * elsewhere. The numbers in comments are the invariants of docs/components/gateway.md. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "gateway/core.h"
+#include "gateway/policy/policy.h"
+
+#define ASIDE_MIN_MS                                                                                         \
+    250 /* long enough for a poll of Serve (250 ms when it is busy) to tell of a dead replica */
+#define ASIDE_MAX_MS 30000
+#define FIT_MAX 256 /* candidates looked at for one pick; more are sampled by where the array starts */
+
+static uint64_t endpoint_key(const struct gw_endpoint *e)
+{
+    return a_hash_str(1, e->id);
+}
+
+/* ---- places ---- */
+
+static uint32_t endpoint_cap(const struct gw_route *r, const struct gw_endpoint *e)
+{
+    uint32_t cap = e->max_ongoing != 0 ? e->max_ongoing : r->max_ongoing;
+    return cap != 0 ? cap : UINT32_MAX;
+}
+
+static void place_take(struct gw *gw, struct gw_request *req, struct gw_endpoint *e, uint64_t now_ms)
+{
+    a_list_push_back(&e->requests, &req->link);
+    e->in_flight++;
+    e->last_pick_ms = now_ms;
+    e->reported = false;
+    req->route->n_in_flight++;
+    gw->n_in_flight++;
+    req->endpoint = e;
+    req->last_unit = e->unit;
+    req->state = GW_REQUEST_SENT;
+    req->sent_ms = now_ms;
+    if (req->tries < GW_TRIED_MAX)
+        req->tried[req->tries] = endpoint_key(e);
+    req->tries++;
+}
+
+static void place_release(struct gw *gw, struct gw_request *req)
+{
+    struct gw_endpoint *e = req->endpoint;
+    if (req->route != NULL)
+        req->route->n_in_flight--;
+    a_list_remove(&req->link);
+    gw->n_in_flight--;
+    if (e == NULL)
+        return; /* the endpoint is gone */
+    e->in_flight--;
+    e->reported = false;
+    req->endpoint = NULL;
+    gw_endpoint_check_drained(gw, e);
+}
+
+void gw_endpoint_check_drained(struct gw *gw, struct gw_endpoint *e)
+{
+    if (e->state != WIRE_SL_ENDPOINT_DRAINING || e->in_flight > 0 || e->drain_told)
+        return;
+    e->drain_told = true;
+    e->reported = false;
+    gw_update_add(gw, GW_DRAINED, NULL)->endpoint = e;
+}
+
+/* ---- choosing ---- */
+
+static bool was_tried(const struct gw_request *req, const struct gw_endpoint *e)
+{
+    if (req->tries == 0)
+        return false;
+    uint64_t key = endpoint_key(e);
+    for (uint32_t i = 0; i < A_MIN(req->tries, (uint32_t)GW_TRIED_MAX); i++)
+        if (req->tried[i] == key)
+            return true;
+    return false;
+}
+
+struct choice {
+    struct gw_endpoint *fit[FIT_MAX];
+    size_t n;
+    struct gw_endpoint *aside; /* the least recently failed of the suspects with room */
+    bool full;                 /* a good one exists, but has no room */
+};
+
+static void choice_look(struct choice *c, const struct gw_request *req, struct gw_endpoint *e,
+                        bool other_unit, uint64_t now_ms)
+{
+    bool room = e->in_flight < endpoint_cap(req->route, e);
+    bool probing =
+        e->failures_in_a_row > 0 && e->in_flight > 0; /* one request finds out whether it is well */
+    bool suspect = e->aside_until_ms > now_ms || probing || was_tried(req, e) ||
+                   (other_unit && strcmp(e->unit.s, req->last_unit.s) == 0);
+    if (suspect) {
+        if (room && (c->aside == NULL || e->failed_at_ms < c->aside->failed_at_ms))
+            c->aside = e;
+    } else if (!room) {
+        c->full = true;
+    } else if (c->n < FIT_MAX) {
+        c->fit[c->n++] = e;
+    }
+}
+
+/* Ray's own proxy stands in only while a unit has no replica listed. */
+static bool has_replica(const struct gw_route *r)
+{
+    for (size_t i = 0; i < r->n_endpoints; i++)
+        if (r->endpoints[i]->state == WIRE_SL_ENDPOINT_UP && !r->endpoints[i]->proxy)
+            return true;
+    return false;
+}
+
+static struct gw_endpoint *choose(struct gw *gw, const struct gw_request *req, uint64_t now_ms,
+                                  bool *ret_full)
+{
+    struct gw_route *r = req->route;
+    struct choice c = {.n = 0};
+    bool no_proxies = has_replica(r);
+    size_t start = r->n_endpoints > FIT_MAX ? (size_t)a_random_below(&gw->random, r->n_endpoints) : 0;
+    for (int pass = req->tries > 0 ? 0 : 1; pass < 2 && c.n == 0; pass++) {
+        for (size_t i = 0; i < r->n_endpoints && c.n < FIT_MAX; i++) {
+            struct gw_endpoint *e = r->endpoints[(start + i) % r->n_endpoints];
+            if (e->state == WIRE_SL_ENDPOINT_UP && !(e->proxy && no_proxies)) /* 6 */
+                choice_look(&c, req, e, pass == 0, now_ms); /* a re-send looks for another unit first */
+        }
+    }
+    *ret_full = c.full;
+    if (c.n > 0)
+        return c.fit[r->policy->pick(c.fit, c.n, now_ms, &gw->random)];
+    return c.full ? NULL : c.aside; /* 7 */
+}
+
+static void answer(struct gw *gw, struct gw_request *req, int status, enum gw_cause cause,
+                   uint32_t retry_after_s, const char *detail)
+{
+    struct gw_update *u = gw_update_add(gw, GW_ANSWER, req);
+    u->status = status;
+    u->cause = cause;
+    u->detail = detail;
+    u->retry_after_s = retry_after_s;
+    req->state = GW_REQUEST_ANSWERED;
+    if (req->route != NULL)
+        req->route->by_cause[cause]++;
+}
+
+static void wait_end(struct gw *gw, struct gw_request *req)
+{
+    a_list_remove(&req->link);
+    a_heap_remove(&gw->timers, &req->timer);
+    req->route->n_waiting--;
+    gw->n_waiting--;
+    req->state = GW_REQUEST_IDLE;
+}
+
+static void no_place(struct gw *gw, struct gw_request *req, bool full)
+{
+    if (full)
+        answer(gw, req, 503, GW_CAUSE_NO_CAPACITY, 1, "every replica is at its max_ongoing_requests");
+    else if (req->route->units_wanted == 0)
+        answer(gw, req, 503, GW_CAUSE_NO_CAPACITY, 5, "the app is scaled to 0 units");
+    else
+        answer(gw, req, 503, GW_CAUSE_NO_CAPACITY, 5, "no unit of the app is ready");
+}
+
+static void wait_begin(struct gw *gw, struct gw_request *req, bool full, uint64_t now_ms)
+{
+    struct gw_route *r = req->route;
+    if (r->wait_ms == 0 || gw->n_waiting >= gw->options.max_waiting) {
+        no_place(gw, req, full);
+        return;
+    }
+    if (req->tries > 0)
+        a_list_push_front(&r->waiting, &req->link); /* it arrived before those who wait */
+    else
+        a_list_push_back(&r->waiting, &req->link);
+    a_heap_set(&gw->timers, &req->timer, now_ms + r->wait_ms);
+    req->state = GW_REQUEST_WAITING;
+    r->n_waiting++;
+    r->waited++;
+    gw->n_waiting++;
+    gw_update_add(gw, GW_WAIT, req);
+}
+
+static bool send_somewhere(struct gw *gw, struct gw_request *req, uint64_t now_ms, bool *ret_full)
+{
+    struct gw_endpoint *e = choose(gw, req, now_ms, ret_full);
+    if (e == NULL)
+        return false;
+    place_take(gw, req, e, now_ms);
+    gw_update_add(gw, GW_SEND, req)->endpoint = e;
+    return true;
+}
+
+static void send_or_wait(struct gw *gw, struct gw_request *req, uint64_t now_ms)
+{
+    bool full;
+    if (!send_somewhere(gw, req, now_ms, &full))
+        wait_begin(gw, req, full, now_ms);
+}
+
+void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_ms)
+{
+    while (!a_list_empty(&route->waiting)) {
+        struct gw_request *req = a_list_entry(route->waiting.next, struct gw_request, link);
+        bool full;
+        wait_end(gw, req);
+        if (!send_somewhere(gw, req, now_ms, &full)) {
+            a_list_push_front(&route->waiting, &req->link); /* as it was */
+            a_heap_set(&gw->timers, &req->timer, req->timer.at_ms);
+            req->state = GW_REQUEST_WAITING;
+            route->n_waiting++;
+            gw->n_waiting++;
+            return;
+        }
+    }
+}
+
+/* A place has become free on `e`. */
+static void place_offer(struct gw *gw, struct gw_route *first, uint64_t now_ms)
+{
+    if (first != NULL)
+        gw_route_serve_waiting(gw, first, now_ms);
+    if (gw->n_waiting == 0)
+        return;
+    a_map_foreach (l, &gw->routes) {
+        gw_route_serve_waiting(gw, a_map_entry(l, struct gw_route, by_id), now_ms);
+    }
+}
+
+/* ---- events ---- */
+
+static bool method_is_safe(struct a_view m)
+{
+    static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
+    for (size_t i = 0; i < A_ARRAY_SIZE(methods); i++)
+        if (a_view_is(m, methods[i]))
+            return true;
+    return false;
+}
+
+void gw_request_begin(struct gw *gw, const struct gw_event *e)
+{
+    struct gw_request *req = e->request;
+    a_assert(req->state == GW_REQUEST_IDLE && req->tries == 0);
+    req->begun_ms = e->now_ms;
+    req->safe_method = method_is_safe(e->method);
+    req->route = gw_route_find(gw, e->host, e->path);
+    gw_budget_request(&gw->budget, e->now_ms);
+    if (req->route == NULL) {
+        gw->no_route++;
+        answer(gw, req, 404, GW_CAUSE_NONE, 0, "no route has this host and path");
+        return;
+    }
+    req->route->requests++;
+    if (e->has_length && req->route->max_body_bytes > 0 && e->length > req->route->max_body_bytes) {
+        answer(gw, req, 413, GW_CAUSE_NONE, 0, "the body is larger than the route's maxBody");
+        return;
+    }
+    if (!a_list_empty(&req->route->waiting)) /* 1: nobody overtakes */
+        wait_begin(gw, req, true, e->now_ms);
+    else
+        send_or_wait(gw, req, e->now_ms);
+}
+
+static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const char *error, uint64_t now_ms)
+{
+    uint64_t pause = (uint64_t)ASIDE_MIN_MS << A_MIN(e->failures_in_a_row, 7u);
+    if (failure == GW_FAILURE_LOST || failure == GW_FAILURE_TIMEOUT)
+        e->counts.failed++;
+    else
+        e->counts.refused++;
+    e->reported = false;
+    snprintf(e->error, sizeof e->error, "%s", error != NULL ? error : "failed");
+    if (failure == GW_FAILURE_TIMEOUT)
+        return; /* slow is not dead: the app's own timeout is no reason to avoid a replica */
+    e->failures_in_a_row++;
+    e->failed_at_ms = now_ms;
+    e->aside_until_ms = now_ms + A_MIN(pause, (uint64_t)ASIDE_MAX_MS);
+}
+
+/* 4: may what was (perhaps) received be sent again? */
+static bool may_resend(const struct gw_request *req, enum gw_failure failure)
+{
+    if (req->route == NULL || !req->replayable || req->tries >= GW_TRIES_MAX || failure == GW_FAILURE_TIMEOUT)
+        return false;
+    bool nothing_done = failure == GW_FAILURE_REFUSED || failure == GW_FAILURE_UNAVAILABLE;
+    return nothing_done || req->safe_method || req->route->idempotent;
+}
+
+/* 5 */
+static bool resend_paid(struct gw *gw, struct gw_request *req, bool dead, uint64_t now_ms)
+{
+    if (dead && !req->free_resend_used) {
+        req->free_resend_used = true;
+        return true;
+    }
+    return gw_budget_take(&gw->budget, now_ms);
+}
+
+static void give_up(struct gw *gw, struct gw_request *req, enum gw_failure failure, bool draining)
+{
+    enum gw_cause cause = draining ? GW_CAUSE_DRAIN : GW_CAUSE_NODE_LOST;
+    if (failure == GW_FAILURE_TIMEOUT)
+        answer(gw, req, 504, GW_CAUSE_APP, 0, "no answer within the route's timeout");
+    else if (failure == GW_FAILURE_UNAVAILABLE)
+        answer(gw, req, 503, cause, 1, "the replica does not take requests");
+    else if (failure == GW_FAILURE_REFUSED)
+        answer(gw, req, 502, cause, 1, "the replica refused the connection");
+    else
+        answer(gw, req, 502, cause, 0,
+               "the connection to the replica was lost; the request may have been executed");
+}
+
+static void resend_or_give_up(struct gw *gw, struct gw_request *req, struct gw_endpoint *from,
+                              enum gw_failure failure, uint64_t now_ms)
+{
+    bool dead = from == NULL || from->state == WIRE_SL_ENDPOINT_DEAD;
+    bool draining = from != NULL && from->state == WIRE_SL_ENDPOINT_DRAINING;
+    if (!may_resend(req, failure) || !resend_paid(gw, req, dead, now_ms)) {
+        give_up(gw, req, failure, draining);
+        return;
+    }
+    if (from != NULL) {
+        from->counts.resent++;
+        from->reported = false;
+    }
+    req->route->retried++;
+    send_or_wait(gw, req, now_ms);
+}
+
+void gw_request_failed(struct gw *gw, const struct gw_event *e)
+{
+    struct gw_request *req = e->request;
+    struct gw_endpoint *from = req->endpoint;
+    bool committed = req->state == GW_REQUEST_COMMITTED;
+    if (!committed && req->state != GW_REQUEST_SENT)
+        return; /* its attempt was dropped before: ABORT and failure crossed */
+    if (from != NULL && from->state != WIRE_SL_ENDPOINT_DEAD)
+        endpoint_blame(from, e->failure, e->error, e->now_ms);
+    place_release(gw, req);
+    struct gw_route *route = req->route;
+    if (committed) {
+        req->state = GW_REQUEST_ANSWERED; /* 3: the client saw a part of the answer */
+        if (route != NULL)
+            route->by_cause[e->failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_APP : GW_CAUSE_NODE_LOST]++;
+    } else {
+        req->state = GW_REQUEST_IDLE;
+        resend_or_give_up(gw, req, from, e->failure, e->now_ms);
+    }
+    place_offer(gw, route, e->now_ms);
+}
+
+void gw_request_committed(struct gw *gw, const struct gw_event *e)
+{
+    (void)gw;
+    struct gw_request *req = e->request;
+    a_assert(req->state == GW_REQUEST_SENT);
+    req->state = GW_REQUEST_COMMITTED;
+    if (req->endpoint == NULL)
+        return;
+    req->endpoint->failures_in_a_row = 0;
+    req->endpoint->aside_until_ms = 0;
+    req->endpoint->counts.latency_us_sum += e->latency_us;
+}
+
+void gw_request_done(struct gw *gw, const struct gw_event *e)
+{
+    struct gw_request *req = e->request;
+    struct gw_route *route = req->route;
+    if (req->state == GW_REQUEST_WAITING)
+        wait_end(gw, req);
+    if (req->state == GW_REQUEST_SENT || req->state == GW_REQUEST_COMMITTED) {
+        struct gw_endpoint *from = req->endpoint;
+        if (e->ok && from != NULL)
+            from->counts.ok++;
+        if (e->ok && route != NULL)
+            route->by_cause[GW_CAUSE_NONE]++;
+        place_release(gw, req);
+        place_offer(gw, route, e->now_ms);
+    }
+    req->state = GW_REQUEST_IDLE;
+    req->route = NULL;
+}
+
+void gw_requests_expire(struct gw *gw, uint64_t now_ms)
+{
+    for (struct a_timer *t; (t = a_heap_pop(&gw->timers, now_ms)) != NULL;) {
+        struct gw_request *req = A_CONTAINER_OF(t, struct gw_request, timer);
+        bool full = false;
+        for (size_t i = 0; i < req->route->n_endpoints && !full; i++)
+            full = req->route->endpoints[i]->state == WIRE_SL_ENDPOINT_UP;
+        wait_end(gw, req);
+        no_place(gw, req, full);
+    }
+}
+
+void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
+{
+    a_list_foreach_safe (l, &e->requests) {
+        struct gw_request *req = a_list_entry(l, struct gw_request, link);
+        if (req->state != GW_REQUEST_SENT || !may_resend(req, GW_FAILURE_LOST))
+            continue; /* committed, or not to be repeated: its own connection tells how it ends */
+        gw_update_add(gw, GW_ABORT, req);
+        place_release(gw, req);
+        req->state = GW_REQUEST_IDLE;
+        resend_or_give_up(gw, req, e, GW_FAILURE_LOST, now_ms);
+    }
+}
+
+static void requests_forget(struct a_list *requests, const struct gw_route *route)
+{
+    a_list_foreach (l, requests) {
+        struct gw_request *req = a_list_entry(l, struct gw_request, link);
+        if (req->route == route)
+            req->route = NULL;
+    }
+}
+
+void gw_route_abandon(struct gw *gw, struct gw_route *route)
+{
+    while (!a_list_empty(&route->waiting)) {
+        struct gw_request *req = a_list_entry(route->waiting.next, struct gw_request, link);
+        wait_end(gw, req);
+        answer(gw, req, 503, GW_CAUSE_NONE, 1, "the route was removed");
+        req->route = NULL;
+    }
+    requests_forget(&gw->adrift, route);
+    a_map_foreach (link, &gw->endpoints) {
+        requests_forget(&a_map_entry(link, struct gw_endpoint, by_id)->requests, route);
+    }
+}

@@ -1,0 +1,465 @@
+/* The gateway's core with literal times; the numbers are the invariants of docs/components/gateway.md. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "gateway/gateway.h"
+#include "gateway/policy/policy.h"
+
+struct world {
+    struct gw gw;
+    const struct gw_update *u;
+    size_t n;
+};
+
+static void step(struct world *w, struct gw_event e)
+{
+    gw_step(&w->gw, &e, &w->u, &w->n);
+}
+
+static void route(struct world *w, const char *id, const char *host, const char *prefix, bool idempotent,
+                  uint32_t cap)
+{
+    struct wire_sl_route r = {.id = a_view_str(id),
+                              .host = a_view_str(host),
+                              .prefix = a_view_str(prefix),
+                              .application = A_VIEW_LIT("a"),
+                              .wait_ms = 1000,
+                              .timeout_ms = 60000,
+                              .max_body_bytes = 1000,
+                              .retry_body_bytes = 100,
+                              .idempotent = idempotent,
+                              .policy = A_VIEW_LIT("least"),
+                              .max_ongoing = cap,
+                              .units_wanted = 2};
+    strcpy(r.app.name.s, "ocr");
+    step(w, (struct gw_event){.type = GW_ROUTE, .route = &r});
+}
+
+static void endpoint(struct world *w, uint64_t now_ms, const char *id, const char *unit,
+                     enum wire_sl_endpoint_state state)
+{
+    struct wire_sl_endpoint e = {.id = a_view_str(id),
+                                 .application = A_VIEW_LIT("a"),
+                                 .ip = A_VIEW_LIT("127.0.0.1"),
+                                 .port = 1,
+                                 .state = state};
+    strcpy(e.app.name.s, "ocr");
+    snprintf(e.unit.s, sizeof e.unit.s, "%s", unit);
+    step(w, (struct gw_event){.type = GW_ENDPOINT, .now_ms = now_ms, .endpoint = &e});
+}
+
+static void request(struct world *w, uint64_t now_ms, struct gw_request *req, const char *method)
+{
+    *req = (struct gw_request){.replayable = true};
+    step(w, (struct gw_event){.type = GW_REQUEST,
+                              .now_ms = now_ms,
+                              .request = req,
+                              .host = A_VIEW_LIT("h"),
+                              .path = A_VIEW_LIT("/ocr/x"),
+                              .method = a_view_str(method)});
+}
+
+static void failed(struct world *w, uint64_t now_ms, struct gw_request *req, enum gw_failure failure)
+{
+    step(w, (struct gw_event){
+                .type = GW_FAILED, .now_ms = now_ms, .request = req, .failure = failure, .error = "x"});
+}
+
+static void committed(struct world *w, uint64_t now_ms, struct gw_request *req)
+{
+    step(w, (struct gw_event){.type = GW_COMMITTED, .now_ms = now_ms, .request = req});
+}
+
+static void done(struct world *w, uint64_t now_ms, struct gw_request *req)
+{
+    step(w, (struct gw_event){.type = GW_DONE, .now_ms = now_ms, .request = req, .ok = true});
+}
+
+static const char *sent_to(const struct world *w, size_t i)
+{
+    assert_true(i < w->n);
+    assert_int_equal(w->u[i].type, GW_SEND);
+    return w->u[i].endpoint->id;
+}
+
+static int status_of(const struct world *w)
+{
+    assert_true(w->n >= 1);
+    assert_int_equal(w->u[w->n - 1].type, GW_ANSWER);
+    return w->u[w->n - 1].status;
+}
+
+static int setup(void **state)
+{
+    static struct world w;
+    w = (struct world){0};
+    gw_init(&w.gw, &(struct gw_options){.seed = 1});
+    *state = &w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    gw_deinit(&w->gw);
+    gw_deinit(&w->gw);
+    return 0;
+}
+
+static void test_most_specific_route(void **state)
+{
+    struct world *w = *state;
+    route(w, "root", "*", "/", false, 0);
+    route(w, "ocr", "*", "/ocr/", false, 0);
+    route(w, "deep", "*", "/ocr/v2", false, 0);
+    route(w, "host", "h.example", "/", false, 0);
+    const struct {
+        const char *host, *path, *id;
+    } cases[] = {
+        {"x", "/", "root"},       {"x", "/ocr", "ocr"},          {"x", "/ocrx", "root"},
+        {"x", "/ocr/v1", "ocr"},  {"x", "/ocr/v2", "deep"},      {"x", "/ocr/v2/p", "deep"},
+        {"x", "/ocr/v22", "ocr"}, {"h.example", "/ocr", "host"},
+    };
+    for (size_t i = 0; i < A_ARRAY_SIZE(cases); i++)
+        assert_string_equal(gw_route_find(&w->gw, a_view_str(cases[i].host), a_view_str(cases[i].path))->id,
+                            cases[i].id);
+    step(w, (struct gw_event){.type = GW_ROUTE_GONE, .id = A_VIEW_LIT("root")});
+    assert_null(gw_route_find(&w->gw, A_VIEW_LIT("x"), A_VIEW_LIT("/ocrx")));
+}
+
+/* 1 */
+static void test_cap_and_order_of_waiting(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[4];
+    route(w, "r", "*", "/ocr", false, 1);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r[0], "POST");
+    assert_string_equal(sent_to(w, 0), "e1");
+    for (int i = 1; i < 4; i++) {
+        request(w, (uint64_t)i, &r[i], "POST");
+        assert_int_equal(w->u[0].type, GW_WAIT);
+    }
+    assert_int_equal(gw_deadline(&w->gw), 1001);
+    done(w, 10, &r[0]);
+    assert_int_equal(w->n, 1);
+    assert_ptr_equal(w->u[0].request, &r[1]);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 1002});
+    assert_int_equal(w->n, 1);
+    assert_ptr_equal(w->u[0].request, &r[2]);
+    assert_int_equal(status_of(w), 503);
+    done(w, 1003, &r[2]);
+    done(w, 1003, &r[3]); /* its client went away while it waited */
+    done(w, 1003, &r[1]);
+    assert_int_equal(w->gw.n_in_flight + w->gw.n_waiting, 0); /* 9 */
+}
+
+static void test_nobody_is_ready_then_somebody_is(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", false, 1);
+    request(w, 0, &r, "GET");
+    assert_int_equal(w->u[0].type, GW_WAIT);
+    endpoint(w, 500, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    assert_string_equal(sent_to(w, 0), "e1");
+    done(w, 501, &r);
+}
+
+/* 4 */
+static void test_what_may_be_sent_again(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", false, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r, "POST");
+    failed(w, 1, &r, GW_FAILURE_LOST);
+    assert_int_equal(status_of(w), 502);
+    done(w, 1, &r);
+
+    request(w, 60000, &r, "POST");
+    const char *first = sent_to(w, 0);
+    failed(w, 60001, &r, GW_FAILURE_REFUSED); /* nothing was sent: any method */
+    assert_string_not_equal(sent_to(w, 0), first);
+    done(w, 60002, &r);
+
+    request(w, 120000, &r, "GET");
+    failed(w, 120001, &r, GW_FAILURE_LOST);
+    sent_to(w, 0);
+    r.replayable = false; /* by now a part of the body has been let go */
+    failed(w, 120002, &r, GW_FAILURE_LOST);
+    assert_int_equal(status_of(w), 502);
+    done(w, 120003, &r);
+
+    request(w, 180000, &r, "GET");
+    failed(w, 180001, &r, GW_FAILURE_TIMEOUT);
+    assert_int_equal(status_of(w), 504);
+    done(w, 180002, &r);
+}
+
+/* 3 */
+static void test_never_after_commit(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r, "GET");
+    committed(w, 1, &r);
+    failed(w, 2, &r, GW_FAILURE_LOST);
+    assert_int_equal(w->n, 0);
+    done(w, 2, &r);
+}
+
+/* 5, 6 */
+static void test_dead_endpoint(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[12];
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    for (int i = 0; i < 12; i++)
+        request(w, 0, &r[i], "POST");
+    committed(w, 0, &r[11]);
+    endpoint(w, 1, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 2, "e1", "u1", WIRE_SL_ENDPOINT_DEAD);
+    assert_int_equal(w->n, 22); /* 11 x (ABORT, SEND): more than the budget's 10, and free */
+    for (size_t i = 0; i < w->n; i += 2) {
+        assert_int_equal(w->u[i].type, GW_ABORT);
+        assert_string_equal(sent_to(w, i + 1), "e2");
+    }
+    for (int i = 0; i < 10; i++) {
+        failed(w, 3, &r[i], GW_FAILURE_LOST); /* from here on each one costs */
+        sent_to(w, 0);
+    }
+    failed(w, 3, &r[10], GW_FAILURE_LOST);
+    assert_int_equal(status_of(w), 502);
+    for (int i = 0; i < 12; i++)
+        done(w, 4, &r[i]);
+    assert_int_equal(w->gw.n_in_flight, 0);
+}
+
+static void test_drain(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[2];
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r[0], "POST");
+    endpoint(w, 1, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 2, "e1", "u1", WIRE_SL_ENDPOINT_DRAINING);
+    assert_int_equal(w->n, 0);
+    request(w, 3, &r[1], "POST");
+    assert_string_equal(sent_to(w, 0), "e2");
+    done(w, 4, &r[0]);
+    assert_int_equal(w->n, 1);
+    assert_int_equal(w->u[0].type, GW_DRAINED);
+    assert_string_equal(w->u[0].endpoint->id, "e1");
+    done(w, 5, &r[1]);
+    assert_int_equal(w->n, 0);
+}
+
+/* 7 */
+static void test_set_aside_and_back(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r, "POST");
+    failed(w, 1, &r, GW_FAILURE_REFUSED);
+    assert_string_equal(sent_to(w, 0), "e1"); /* the only one: used all the same */
+    done(w, 2, &r);
+    endpoint(w, 2, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    for (uint64_t t = 3; t < 200; t += 10) {
+        request(w, t, &r, "POST");
+        assert_string_equal(sent_to(w, 0), "e2");
+        done(w, t, &r);
+    }
+    struct gw_request probe;
+    request(w, 300, &probe, "POST");
+    assert_string_equal(sent_to(w, 0), "e1"); /* its time is over: one request finds out */
+    request(w, 300, &r, "POST");
+    assert_string_equal(sent_to(w, 0), "e2");
+    done(w, 300, &r);
+    committed(w, 301, &probe);
+    done(w, 301, &probe);
+}
+
+static void test_limits(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r = {.replayable = true};
+    route(w, "r", "*", "/ocr", true, 0);
+    step(w, (struct gw_event){.type = GW_REQUEST,
+                              .request = &r,
+                              .host = A_VIEW_LIT("h"),
+                              .path = A_VIEW_LIT("/ocr"),
+                              .method = A_VIEW_LIT("POST"),
+                              .has_length = true,
+                              .length = 1001});
+    assert_int_equal(status_of(w), 413);
+    done(w, 0, &r);
+    r = (struct gw_request){0};
+    step(w, (struct gw_event){.type = GW_REQUEST,
+                              .request = &r,
+                              .host = A_VIEW_LIT("h"),
+                              .path = A_VIEW_LIT("/other"),
+                              .method = A_VIEW_LIT("GET")});
+    assert_int_equal(status_of(w), 404);
+    done(w, 0, &r);
+}
+
+static void test_snapshot_replaces_all(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[2];
+    route(w, "r", "*", "/ocr", true, 0);
+    route(w, "old", "*", "/old", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r[0], "POST");
+    committed(w, 0, &r[0]);
+    request(w, 0, &r[1], "POST");
+    step(w, (struct gw_event){.type = GW_VIEW_BEGIN, .snapshot = true});
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 1, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    step(w, (struct gw_event){.type = GW_VIEW_END, .now_ms = 1});
+    assert_int_equal(w->n, 2);
+    assert_string_equal(sent_to(w, 1), "e2");
+    assert_null(gw_route_find(&w->gw, A_VIEW_LIT("h"), A_VIEW_LIT("/old")));
+    assert_int_equal(w->gw.endpoints.len, 1);
+    step(w, (struct gw_event){.type = GW_ROUTE_GONE, .id = A_VIEW_LIT("r")});
+    done(w, 2, &r[0]);
+    done(w, 2, &r[1]);
+    assert_int_equal(w->gw.n_in_flight, 0);
+}
+
+static void test_report(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    struct wire_sl_endpoint_report report;
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    struct gw_endpoint *e = gw_endpoint_next(&w->gw, NULL);
+    assert_false(gw_endpoint_report(e, &report));
+    request(w, 0, &r, "POST");
+    assert_true(gw_endpoint_report(e, &report));
+    assert_int_equal(report.in_flight, 1);
+    assert_false(gw_endpoint_report(e, &report));
+    failed(w, 1, &r, GW_FAILURE_LOST);
+    assert_true(gw_endpoint_report(e, &report));
+    assert_true(report.failed == 1 && report.resent == 1 && a_view_is(report.error, "x"));
+    done(w, 2, &r);
+}
+
+static void test_budget_follows_the_load(void **state)
+{
+    (void)state;
+    struct gw_budget b = {0};
+    for (int i = 0; i < 1000; i++)
+        gw_budget_request(&b, 5000);
+    int taken = 0;
+    while (gw_budget_take(&b, 5500))
+        taken++;
+    assert_int_equal(taken, 100);
+    assert_false(gw_budget_take(&b, 14999));
+    assert_true(gw_budget_take(&b, 15000)); /* that second has left the window */
+}
+
+/* Random events against a small fleet: caps (1), one attempt (2), no pick of what is not UP (6), counters
+ * (9). */
+static void check_caps(struct world *w)
+{
+    uint64_t in_flight = 0;
+    for (struct gw_endpoint *e = gw_endpoint_next(&w->gw, NULL); e != NULL; e = gw_endpoint_next(&w->gw, e)) {
+        assert_true(e->in_flight <= 2);
+        in_flight += e->in_flight;
+    }
+    assert_true(in_flight <= w->gw.n_in_flight);
+    for (size_t i = 0; i < w->n; i++)
+        if (w->u[i].type == GW_SEND)
+            assert_int_equal(w->u[i].endpoint->state, WIRE_SL_ENDPOINT_UP);
+}
+
+static void random_event(struct world *w, struct a_random *random, struct gw_request *r, uint64_t now_ms)
+{
+    static const char *const ids[] = {"e1", "e2", "e3", "e4"};
+    static const char *const units[] = {"u1", "u1", "u2", "u3"};
+    size_t k = (size_t)a_random_below(random, 4);
+    switch (a_random_below(random, 8)) {
+    case 0:
+        endpoint(w, now_ms, ids[k], units[k],
+                 (enum wire_sl_endpoint_state)a_random_below(random, WIRE_SL_ENDPOINT_STATE_COUNT));
+        break;
+    case 1:
+        if (a_random_below(random, 4) == 0)
+            step(w, (struct gw_event){.type = GW_ENDPOINT_GONE, .now_ms = now_ms, .id = a_view_str(ids[k])});
+        break;
+    case 2:
+        step(w, (struct gw_event){.type = GW_TIME, .now_ms = now_ms});
+        break;
+    default:
+        if (r->route == NULL && r->state == GW_REQUEST_IDLE)
+            request(w, now_ms, r, a_random_below(random, 2) ? "GET" : "POST");
+        else if (r->state == GW_REQUEST_SENT && a_random_below(random, 3) == 0)
+            failed(w, now_ms, r, (enum gw_failure)a_random_below(random, 4));
+        else if (r->state == GW_REQUEST_SENT && a_random_below(random, 2) == 0)
+            committed(w, now_ms, r);
+        else
+            done(w, now_ms, r);
+    }
+}
+
+static void test_random_walks(void **state)
+{
+    struct world *w = *state;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        struct a_random random;
+        struct gw_request r[12] = {0};
+        a_random_init(&random, seed);
+        route(w, "r", "*", "/ocr", seed % 2 == 0, 2);
+        for (uint64_t now = 0; now < 4000; now += 3) {
+            random_event(w, &random, &r[a_random_below(&random, 12)], now);
+            check_caps(w);
+        }
+        for (int i = 0; i < 12; i++)
+            done(w, 4000, &r[i]);
+        assert_int_equal(w->gw.n_in_flight + w->gw.n_waiting, 0);
+        assert_int_equal(gw_route_next(&w->gw, NULL)->n_in_flight, 0);
+        step(w, (struct gw_event){.type = GW_VIEW_BEGIN, .snapshot = true});
+        step(w, (struct gw_event){.type = GW_VIEW_END});
+    }
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_most_specific_route),
+        T(test_cap_and_order_of_waiting),
+        T(test_nobody_is_ready_then_somebody_is),
+        T(test_what_may_be_sent_again),
+        T(test_never_after_commit),
+        T(test_dead_endpoint),
+        T(test_drain),
+        T(test_set_aside_and_back),
+        T(test_limits),
+        T(test_snapshot_replaces_all),
+        T(test_report),
+        T(test_budget_follows_the_load),
+        T(test_random_walks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
