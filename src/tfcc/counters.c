@@ -7,9 +7,7 @@
 
 #include "base/alloc.h"
 #include "sys/embed/host.h"
-
-/* How much of a model's name goes into a file name. */
-#define STEM_NAME_MAX 64
+#include "tfcc/page_name.h"
 
 #define text_set(field, text) snprintf((field), sizeof(field), "%s", (text))
 
@@ -40,21 +38,6 @@ static void page_fill(struct tfcc_page *page, const struct tfcc_counters_key *ke
     text_set(page->member, env_text("ASTRA_MEMBER"));
 }
 
-/* "<pid>-<model>"; of a path the last part, and only letters that are plain in a file name. */
-static void page_stem(const struct tfcc_page *page, char *out, size_t size)
-{
-    const char *slash = strrchr(page->model, '/');
-    int n = snprintf(out, size, "%" PRIu64 "-%.*s", page->pid, STEM_NAME_MAX,
-                     slash != NULL ? slash + 1 : page->model);
-    for (int i = 0; i < n && (size_t)i + 1 < size; i++) {
-        char c = out[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                     c == '_' || c == '-';
-        if (!plain)
-            out[i] = '_';
-    }
-}
-
 static bool page_has_key(const struct tfcc_page *page, const struct tfcc_counters_key *key)
 {
     return strncmp(page->model, key->model, sizeof page->model - 1) == 0 &&
@@ -63,8 +46,9 @@ static bool page_has_key(const struct tfcc_page *page, const struct tfcc_counter
 
 static void counters_share(struct tfcc_counters *counters, const char *page_dir)
 {
-    char stem[128], whole[TFCC_PAGE_BYTES] __attribute__((aligned(8))) = {0};
-    page_stem(&counters->own, stem, sizeof stem);
+    char name[TFCC_PAGE_NAME_MAX + 1], stem[128], whole[TFCC_PAGE_BYTES] __attribute__((aligned(8))) = {0};
+    tfcc_page_name(counters->own.model, name);
+    snprintf(stem, sizeof stem, "%" PRIu64 "-%s", counters->own.pid, name);
     memcpy(whole, &counters->own, sizeof counters->own);
     if (sys_shared_page_create(page_dir, stem, "page", whole, sizeof whole, &counters->shared) == 0)
         counters->page = counters->shared.ptr;
