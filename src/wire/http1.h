@@ -116,12 +116,15 @@ struct wire_http_head {
     struct a_view upgrade; /* Upgrade's value when Connection names it, else empty */
 };
 
-/* Zero-initialised = before the first byte of a message. */
+/* Zero-initialised = before the first byte of a message; set `limits` first. The rest is the parser's own. */
 struct wire_http_parser {
     struct wire_http_limits limits;
     size_t start;   /* of the first line: past an empty line in front of a request */
+    size_t first;   /* end of the first line, without its CRLF */
+    size_t line;    /* start of the line that is not whole yet */
     size_t scanned; /* bytes already looked at */
-    size_t lines;   /* complete lines seen */
+    size_t lines;   /* whole lines seen */
+    bool checked;   /* the first line was parsed and is good */
 };
 
 /* Why a head was refused, beside the WIRE_E_ code: what a server answers and says. */
@@ -168,7 +171,7 @@ bool wire_http_method_idempotent(enum wire_http_method m);
 /* Finds the end of a body and takes its framing off, a step at a time. */
 struct wire_http_decoder {
     enum wire_http_body kind;
-    int state;
+    int state;       /* of the chunked coding */
     uint64_t left;   /* bytes left of the body or chunk */
     unsigned digits; /* of the chunk's size */
     size_t line, extra, trailers;
