@@ -321,6 +321,8 @@ static void test_rotation(void **state)
     path_of(&r, "log.3", path);
     assert_int_equal(stat(path, &st), -1);
     path_of(&r, "control", path);
+    for (int i = 0; i < 4000 && stat(path, &st) == 0; i++) /* it goes just after the state is written */
+        nap();
     assert_int_equal(stat(path, &st), -1);
     run_end(&r);
 }
