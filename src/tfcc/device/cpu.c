@@ -1,5 +1,6 @@
 #include "tfcc/device/cpu.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,16 +140,16 @@ static int cpu_property(void *driver, uint32_t index, size_t property, const cha
 static int cpu_buffer_alloc(void *driver, uint32_t index, uint64_t bytes, void **ret,
                             struct tfcc_error *reterr)
 {
-    (void)driver;
+    const struct cpu *cpu = driver;
+    uint64_t limit = cpu->info.memory_bytes != 0 ? cpu->info.memory_bytes : PTRDIFF_MAX;
     int rc = index_check(index, reterr);
     if (rc != 0)
         return rc;
-    if (bytes == 0 || bytes > SIZE_MAX - BUFFER_ALIGN)
-        return tfcc_fail(reterr, TFCC_E_INVALID, "a buffer of %llu bytes", (unsigned long long)bytes);
+    if (bytes == 0)
+        return tfcc_fail(reterr, TFCC_E_INVALID, "a buffer of 0 bytes");
     void *buffer = NULL;
-    if (posix_memalign(&buffer, BUFFER_ALIGN, (size_t)bytes) != 0)
-        return tfcc_fail(reterr, TFCC_E_MEMORY, "out of memory for a buffer of %llu bytes",
-                         (unsigned long long)bytes);
+    if (bytes > limit || posix_memalign(&buffer, BUFFER_ALIGN, (size_t)bytes) != 0)
+        return tfcc_fail(reterr, TFCC_E_MEMORY, "out of memory for a buffer of %" PRIu64 " bytes", bytes);
     *ret = buffer;
     return TFCC_OK;
 }
