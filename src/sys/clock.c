@@ -55,11 +55,26 @@ void sys_clock_print(uint64_t wall_ms, char out[SYS_RFC3339_LEN + 1])
     time_t seconds = (time_t)(wall_ms / 1000u);
     struct tm tm;
     struct tm *ok = gmtime_r(&seconds, &tm);
-    a_assert(ok != NULL && tm.tm_year < 9999 - 1900 + 1);
+    a_assert(ok != NULL && tm.tm_year <= 9999 - 1900);
     char text[80];
     snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1,
              tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned)(wall_ms % 1000u));
     snprintf(out, SYS_RFC3339_LEN + 1, "%.*s", SYS_RFC3339_LEN, text);
+}
+
+void sys_clock_print_http(uint64_t wall_ms, char out[SYS_HTTP_DATE_LEN + 1])
+{
+    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t seconds = (time_t)(wall_ms / 1000u);
+    struct tm tm;
+    struct tm *ok = gmtime_r(&seconds, &tm);
+    a_assert(ok != NULL && tm.tm_year <= 9999 - 1900);
+    char text[96];
+    snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
+             months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    snprintf(out, SYS_HTTP_DATE_LEN + 1, "%.*s", SYS_HTTP_DATE_LEN, text);
 }
 
 /* `n` decimal digits at *pos, then the character `end` (0 = none); advances *pos. */

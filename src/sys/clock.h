@@ -23,6 +23,9 @@ uint64_t sys_clock_process_cpu_us(void);
 #define SYS_RFC3339_LEN 24 /* 2024-02-29T12:34:56.789Z */
 /* RFC 3339 in UTC with milliseconds, and a zero. Years 1970 to 9999. */
 void sys_clock_print(uint64_t wall_ms, char out[SYS_RFC3339_LEN + 1]);
+#define SYS_HTTP_DATE_LEN 29 /* Sun, 06 Nov 1994 08:49:37 GMT */
+/* The date of HTTP headers (RFC 9110, 5.6.7), and a zero. */
+void sys_clock_print_http(uint64_t wall_ms, char out[SYS_HTTP_DATE_LEN + 1]);
 /* Accepts what sys_clock_print() writes, with or without the fraction. False on anything else. */
 bool sys_clock_parse(struct a_view v, uint64_t *ret_wall_ms) A_MUST_CHECK;
 /* Blocks the calling thread. Not on a loop's thread. */
