@@ -32,7 +32,8 @@ static const struct a_sm_state member_states[] = {
     [A_MEMBER_UP] = {"UP", M(STARTING) | M(STOPPING) | M(EXITED) | M(LOST)},
     [A_MEMBER_STOPPING] = {"STOPPING", M(EXITED) | M(LOST)},
     [A_MEMBER_EXITED] = {"EXITED", M(PLANNED)},
-    [A_MEMBER_LOST] = {"LOST", M(PLANNED) | M(UP) | M(STARTING) | M(STOPPING) | M(EXITED)},
+    [A_MEMBER_LOST] = {"LOST",
+                       M(PLANNED) | M(BOUND) | M(FETCHING) | M(UP) | M(STARTING) | M(STOPPING) | M(EXITED)},
 };
 
 /* Whatever has members may drain, stop, fail or be lost. */

@@ -24,11 +24,12 @@
 #define UNIT_MEMBERS_MAX 64
 /* Restart budget of a unit: so many failures in the window, with a growing pause between them. */
 #define UNIT_BUDGET 5
-#define UNIT_BUDGET_WINDOW_MS (10 * 60 * 1000)
+#define UNIT_BUDGET_WINDOW_MS (UINT64_C(10) * 60 * 1000)
 #define UNIT_BACKOFF_MIN_MS 2000
-#define UNIT_BACKOFF_MAX_MS (5 * 60 * 1000)
+#define UNIT_BACKOFF_MAX_MS (UINT64_C(5) * 60 * 1000)
 /* No room: look again after this; a changed view asks sooner (UNIT_FLEET_CAPACITY). */
 #define UNIT_NO_CAPACITY_RETRY_MS 10000
+#define UNIT_CAPACITY_APART_MS 1000
 /* Serve heals itself within seconds when it can; after this an UNHEALTHY unit is replaced. */
 #define UNIT_UNHEALTHY_MS 60000
 /* Records of units whose nodes have not come back when the adopt phase ends wait this long before they count
@@ -36,9 +37,14 @@
 #define UNIT_ABSENT_MS 10000
 /* Nodes that died under units of this app which were not READY yet: at so many it is the app's doing. */
 #define UNIT_POISON_NODES 3
-#define UNIT_POISON_WINDOW_MS (60 * 60 * 1000)
+#define UNIT_POISON_WINDOW_MS (UINT64_C(60) * 60 * 1000)
+/* Nodes that die closer together than this share a cause (a rack, a cluster): they count once. */
+#define UNIT_POISON_APART_MS 5000
 /* Between SIGTERM and SIGKILL of a member. */
 #define UNIT_RELEASE_GRACE_MS 10000
+
+/* A CONFIG without any effect is sent again: its connection may have closed. */
+#define UNIT_CONFIG_RESEND_MS 30000
 
 struct unit_member_spec {
     struct a_name name; /* head, or group and index: gpu-0 */
@@ -120,17 +126,17 @@ struct unit_report {
     struct a_uuid store_id;
     uint64_t epoch;
     uint64_t revision;
-    bool head;
     struct a_capacity capacity;
+    struct a_view message;
     enum a_claim_state claim_state;
     enum a_member_state member_state;
     enum a_reason reason;
-    struct a_view message;
+    bool head;
     /* heads only */
-    enum unit_serve serve;
-    struct a_digest deployed; /* revision whose config Serve runs; zero = none */
     bool warmed;
-    uint32_t endpoints; /* how many answer */
+    enum unit_serve serve;
+    uint32_t endpoints;       /* how many answer */
+    struct a_digest deployed; /* revision whose config Serve runs; zero = none */
 };
 
 enum unit_fleet_event_type {
@@ -211,26 +217,27 @@ enum unit_endpoints {
 
 struct unit_action {
     enum unit_action_type type;
+    enum a_reason reason;
     struct a_unit_name unit;
     struct a_name member; /* EVENT: may be empty */
     uint64_t gang;
     uint64_t revision;
-    uint64_t to; /* UNDO */
+    uint64_t to;         /* UNDO */
+    const char *message; /* EVENT, UNDO; never NULL */
     /* PLACE */
-    struct a_name cluster;
     const struct unit_member_spec *members;
     const uint32_t *attempts; /* the first attempt to use, one per member */
     size_t n_members;
+    struct a_name cluster;
+    /* ENDPOINTS */
+    enum unit_endpoints endpoints;
+    uint64_t sequence;
     /* RELEASE, CONFIG */
+    uint64_t epoch;
+    uint64_t grace_ms;
     struct a_claim_id claim;
     struct a_node_id node;
     struct a_uuid store_id;
-    uint64_t epoch;
-    uint64_t grace_ms;
-    enum a_reason reason;
-    const char *message; /* EVENT, RELEASE; never NULL there */
-    enum unit_endpoints endpoints;
-    uint64_t sequence;
 };
 
 /* In the order in which they must be carried out; the core's until the next step. */

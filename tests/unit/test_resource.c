@@ -68,7 +68,7 @@ static int attach(struct world *w, int node, uint32_t conn, uint64_t incarnation
 {
     struct sl_resource_node_facts facts = {.capacity = {4000, 8 * GiB, 10 * GiB},
                                            .free = {4000, 8 * GiB, 10 * GiB}};
-    strcpy(facts.cluster.s, "east");
+    snprintf(facts.cluster.s, sizeof facts.cluster.s, "%s", "east");
     w->sequence = 0;
     return step(w, (struct sl_resource_event){.type = SL_RESOURCE_ATTACH,
                                               .node = node_id(node),
@@ -121,9 +121,9 @@ static bool told(const struct world *w, enum sl_resource_delta_type type)
 static struct a_claim_id claim_id(int unit)
 {
     struct a_claim_id id = {.attempt = 1};
-    strcpy(id.app_uid.s, "017f22e2-79b0-4fff-bfff-ffffffffffff");
+    snprintf(id.app_uid.s, sizeof id.app_uid.s, "%s", "017f22e2-79b0-4fff-bfff-ffffffffffff");
     snprintf(id.unit.s, sizeof id.unit.s, "ocr-%d", unit);
-    strcpy(id.member.s, "head");
+    snprintf(id.member.s, sizeof id.member.s, "%s", "head");
     return id;
 }
 
@@ -134,7 +134,7 @@ static int claim_seq(struct world *w, int node, uint32_t conn, int unit, enum a_
                      const char *store, uint64_t sequence)
 {
     struct sl_resource_claim_facts facts = {.id = claim_id(unit), .state = state, .epoch = 1};
-    strcpy(facts.store_id.s, store);
+    snprintf(facts.store_id.s, sizeof facts.store_id.s, "%s", store);
     facts.message = A_VIEW_LIT("hello");
     facts.detail = A_VIEW_LIT("detail");
     return step(w, (struct sl_resource_event){.type = SL_RESOURCE_CLAIM_STATUS,
@@ -398,7 +398,7 @@ static void test_orphans(void **state)
     struct world *w = *state;
     struct sl_resource_event app = {.type = SL_RESOURCE_KNOW_APP};
     app.app.uid = claim_id(1).app_uid;
-    strcpy(app.app.store_id.s, store_a);
+    snprintf(app.app.store_id.s, sizeof app.app.store_id.s, "%s", store_a);
     up(w, 1, 7, 1);
     claim_seq(w, 1, 7, 1, A_CLAIM_BOUND, store_a, 1);
     claim_seq(w, 1, 7, 2, A_CLAIM_BOUND, store_b, 2);

@@ -31,7 +31,7 @@
  * connection that were under way arrive sooner. */
 #define SL_RESOURCE_DUPLICATE_MS 3000
 /* A dead node's row without news is forgotten after a day. */
-#define SL_RESOURCE_FORGET_MS (24 * 3600 * 1000)
+#define SL_RESOURCE_FORGET_MS (UINT64_C(24) * 3600 * 1000)
 /* How long a released claim's row outlives it: a node repeats its answer as long. */
 #define SL_RESOURCE_LINGER_MS 60000
 /* A step that comes this much after its deadline was our own sleep: nobody is declared dead for it. */

@@ -307,10 +307,9 @@ static void place_granted(struct gang *gang, size_t i, const struct sl_sched_eve
 }
 
 /* The node has nothing of this attempt (any more). */
-static void place_gone(struct gang *gang, size_t i, bool shun)
+static void place_gone(struct gang *gang, size_t i)
 {
-    if (shun)
-        gang_shun(gang, &gang->places[i].node);
+    gang_shun(gang, &gang->places[i].node);
     place_reset(gang, i, false);
     if (gang->granted) /* its owner was told already: whole or nothing */
         gang_fail(gang, A_REASON_NODE_LOST, NULL);
@@ -370,10 +369,9 @@ void gang_reply(struct sl_sched *self, const struct sl_sched_event *e)
         gang_arm(gang);
     } else if (e->reply.what == SL_REPLY_BOUND && step == GANG_BINDING) {
         place_bound(gang, i);
-    } else if (e->reply.what == SL_REPLY_REFUSED && (step == GANG_SENT || step == GANG_BINDING)) {
-        place_gone(gang, i, true);
-    } else if (e->reply.what == SL_REPLY_GONE) {
-        place_gone(gang, i, true);
+    } else if (e->reply.what == SL_REPLY_GONE ||
+               (e->reply.what == SL_REPLY_REFUSED && (step == GANG_SENT || step == GANG_BINDING))) {
+        place_gone(gang, i);
     }
 }
 
@@ -382,7 +380,7 @@ void gang_claim_gone(struct sl_sched *self, const struct a_node_id *node, const 
     size_t i;
     struct gang *gang = gang_of_claim(self, node, id, &i);
     if (gang != NULL)
-        place_gone(gang, i, true);
+        place_gone(gang, i);
 }
 
 /* Silent or away: whatever it holds is released, another node is asked. */

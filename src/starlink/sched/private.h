@@ -37,12 +37,12 @@ struct gang {
 struct sl_sched_update_item *sched_tell(struct sl_sched *self, enum sl_sched_update_type type, uint64_t gang);
 
 void gang_place(struct sl_sched *self, const struct sl_gang_request *request);
-void gang_cancel(struct sl_sched *self, uint64_t gang);
-void gang_commit(struct sl_sched *self, uint64_t gang);
+void gang_cancel(struct sl_sched *self, uint64_t number);
+void gang_commit(struct sl_sched *self, uint64_t number);
 void gang_reply(struct sl_sched *self, const struct sl_sched_event *event);
 void gang_claim_gone(struct sl_sched *self, const struct a_node_id *node, const struct a_claim_id *id);
 void gang_timer(struct gang *gang);
-void gang_node_changed(struct sl_sched *self, const struct a_node_id *node);
+void gang_node_changed(struct sl_sched *self, const struct a_node_id *id);
 /* Lets gangs that wait try again, oldest first. */
 void gang_kick(struct sl_sched *self);
 void gang_free(struct gang *gang);
@@ -61,7 +61,7 @@ void release_start(struct sl_sched *self, const struct a_node_id *node, const st
 bool release_reply(struct sl_sched *self, const struct sl_sched_event *event);
 void release_gone(struct sl_sched *self, const struct a_node_id *node, const struct a_claim_id *id);
 /* Drops the releases of a node that was forgotten. */
-void release_node_changed(struct sl_sched *self, const struct a_node_id *node);
+void release_node_changed(struct sl_sched *self, const struct a_node_id *id);
 void release_timer(struct release *release);
 void release_free_all(struct sl_sched *self);
 

@@ -31,9 +31,9 @@
 #define SL_SCHED_RELEASING_MS 30000
 
 struct sl_gang_member {
+    struct a_capacity capacity;
     struct a_name name; /* head, or group and index: gpu-0 */
     bool head;
-    struct a_capacity capacity;
     uint32_t attempt; /* first attempt to use: above all that were used before for this unit and name */
 };
 

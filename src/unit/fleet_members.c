@@ -1,0 +1,141 @@
+/* Members of a running unit that must be replaced: a worker that died is replaced alone, a worker on a
+ * draining node after its replacement has joined. A head takes its unit along: the unit is condemned, and
+ * replaced as a whole. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "unit/fleet_private.h"
+
+static bool node_leaves(enum a_node_state s)
+{
+    return s == A_NODE_DRAINING || s == A_NODE_DRAINED;
+}
+
+static void unit_condemn(struct unit *unit, enum a_reason reason)
+{
+    if (unit->condemned == (reason != A_REASON_NONE) && unit->condemn_reason == reason)
+        return;
+    unit->condemned = reason != A_REASON_NONE;
+    unit->condemn_reason = reason;
+    unit->fleet->dirty = true;
+}
+
+/* Whether the unit as a whole has to be replaced, though it may still serve. */
+static void unit_judge(struct unit *unit)
+{
+    const struct fleet_member *head = unit_head(unit);
+    struct unit_fleet *self = unit->fleet;
+    bool unhealthy = unit_in(unit, A_SM_BIT(A_UNIT_UNHEALTHY));
+    enum a_reason reason = A_REASON_NONE;
+    if (head != NULL && node_leaves(head->node_state))
+        reason = A_REASON_DRAINED;
+    else if (unhealthy && unit->reason == A_REASON_HEAD_LOST)
+        reason = A_REASON_HEAD_LOST;
+    else if (unhealthy && self->now_ms - unit->unhealthy_ms >= UNIT_UNHEALTHY_MS)
+        reason = A_REASON_HEALTH_CHECK_FAILED;
+    else if (unhealthy)
+        fleet_at(self, unit->unhealthy_ms + UNIT_UNHEALTHY_MS);
+    unit_condemn(unit, reason);
+}
+
+static struct fleet_member *successor(const struct unit *unit, const struct fleet_member *old)
+{
+    unit_foreach_member (m, unit)
+        if (!m->gone && !m->superfluous && m->at.attempt > old->at.attempt &&
+            strcmp(m->at.name.s, old->at.name.s) == 0)
+            return m;
+    return NULL;
+}
+
+static void place_successor(struct unit *unit, struct fleet_member *old)
+{
+    struct unit_fleet *self = unit->fleet;
+    if (unit->gang != 0 || self->poisoned)
+        return;
+    if (self->now_ms < unit->retry_ms) {
+        fleet_at(self, unit->retry_ms);
+        return;
+    }
+    struct unit_member_spec *spec = a_arena_new(&self->arena, struct unit_member_spec);
+    uint32_t *attempt = a_arena_new(&self->arena, uint32_t);
+    *spec = (struct unit_member_spec){.name = old->at.name, .capacity = old->at.capacity};
+    *attempt = unit->attempt + 1;
+    do
+        unit->gang = a_random_u64(&self->random);
+    while (unit->gang == 0);
+    unit->granted = false;
+    struct unit_action *action = fleet_act(self, UNIT_ACTION_PLACE, unit);
+    action->gang = unit->gang;
+    action->cluster = unit->cluster;
+    action->members = spec;
+    action->attempts = attempt;
+    action->n_members = 1;
+    fleet_say(unit, old, old->reason, "%s is replaced", old->at.name.s);
+}
+
+/* Why a worker has to go; NONE = it stays. */
+static enum a_reason worker_verdict(const struct fleet_member *m)
+{
+    if (m->gone || m->sm.state == A_MEMBER_EXITED)
+        return m->reason == A_REASON_NONE ? A_REASON_NODE_LOST : m->reason;
+    if (m->sm.state == A_MEMBER_LOST)
+        return A_REASON_NODE_LOST;
+    return node_leaves(m->node_state) ? A_REASON_DRAINED : A_REASON_NONE;
+}
+
+static void worker_step(struct unit *unit, struct fleet_member *m)
+{
+    enum a_reason why = worker_verdict(m);
+    struct fleet_member *next = successor(unit, m);
+    bool over = m->gone || m->sm.state == A_MEMBER_EXITED;
+    if (why == A_REASON_NONE && next == NULL && !m->releasing) {
+        m->leaving = false; /* came back before it was replaced */
+        return;
+    }
+    if (!m->leaving && over) {
+        uint32_t failures = budget_add(&unit->budget, unit->fleet->now_ms);
+        unit->retry_ms = unit->fleet->now_ms + (failures > 1 ? budget_pause_ms(failures) : 0);
+    }
+    m->leaving = true;
+    if (over)
+        unit_release_member(unit, m, why);
+    if (next == NULL)
+        place_successor(unit, m);
+    else if (next->sm.state == A_MEMBER_UP || why != A_REASON_DRAINED)
+        unit_release_member(unit, m, why == A_REASON_NONE ? A_REASON_SUPERSEDED : why);
+    if (m->gone && next != NULL)
+        unit_member_free(m);
+}
+
+/* A worker that cannot start takes a unit along that never served: the cause is the app's more often than
+ * not, and the message is wanted. */
+static bool start_failed(struct unit *unit)
+{
+    if (unit->was_ready || unit_in(unit, A_SM_BIT(A_UNIT_LOST)))
+        return false;
+    unit_foreach_member (m, unit)
+        if (!m->at.head && !m->gone && !m->superfluous && m->sm.state == A_MEMBER_EXITED && !m->releasing &&
+            !m->restored) {
+            unit_fail(unit, m->reason == A_REASON_NONE ? A_REASON_RAY_START_FAILED : m->reason, m->message);
+            return true;
+        }
+    return false;
+}
+
+void fleet_members(struct unit_fleet *self)
+{
+    if (!self->adopted)
+        return;
+    const uint64_t bound = A_SM_BIT(A_UNIT_FETCHING) | A_SM_BIT(A_UNIT_STARTING) |
+                           A_SM_BIT(A_UNIT_DEPLOYING) | A_SM_BIT(A_UNIT_READY) | A_SM_BIT(A_UNIT_UPDATING) |
+                           A_SM_BIT(A_UNIT_UNHEALTHY);
+    fleet_foreach_unit (u, self) {
+        if (u->ending || !unit_in(u, bound) || start_failed(u))
+            continue;
+        unit_judge(u);
+        if (!u->condemned)
+            unit_foreach_member (m, u)
+                if (!m->at.head && !m->superfluous)
+                    worker_step(u, m);
+    }
+}
