@@ -24,8 +24,8 @@ enum statement { GET_REVISION, PUT, DELETE, SCAN, META_GET, META_PUT, STATEMENT_
 
 static const char *const statement_texts[STATEMENT_COUNT] = {
     [GET_REVISION] = "SELECT revision FROM entry WHERE key = ?1",
-    [PUT] = "INSERT INTO entry (key, value, revision) VALUES (?1, ?2, ?3) "
-            "ON CONFLICT (key) DO UPDATE SET value = ?2, revision = ?3",
+    [PUT] = ("INSERT INTO entry (key, value, revision) VALUES (?1, ?2, ?3) "
+             "ON CONFLICT (key) DO UPDATE SET value = ?2, revision = ?3"),
     [DELETE] = "DELETE FROM entry WHERE key = ?1",
     [SCAN] = "SELECT key, value, revision FROM entry WHERE key >= ?1 AND key < ?2 ORDER BY key",
     [META_GET] = "SELECT value FROM meta WHERE key = ?1",
