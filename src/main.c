@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "cli/tfcc.h"
 #include "daemon/shim/shim.h"
 
 struct command {
@@ -13,6 +14,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"tfcc", cli_tfcc, "look at a model, run it"},
     {"shim", d_shim_main, NULL},
 };
 
