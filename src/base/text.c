@@ -253,6 +253,16 @@ static size_t utf8_length(const unsigned char *p, size_t left)
     return n > 1 && (overlong || outside) ? 0 : n;
 }
 
+bool a_text_is_utf8(struct a_view v)
+{
+    for (size_t i = 0, n; i < v.len; i += n) {
+        n = utf8_length((const unsigned char *)v.ptr + i, v.len - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
 static void json_char(struct a_buf *b, unsigned char c)
 {
     static const char shorts[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};

@@ -18,6 +18,8 @@ bool a_text_bytes(struct a_view v, uint64_t *ret_bytes) A_MUST_CHECK;
 bool a_text_mcpu(struct a_view v, uint64_t *ret_mcpu) A_MUST_CHECK;
 /* 250ms, 30s, 5m, 2h, 7d and sums of them (1h30m). */
 bool a_text_duration(struct a_view v, uint64_t *ret_ms) A_MUST_CHECK;
+/* Nothing but well-formed UTF-8 (RFC 3629). */
+bool a_text_is_utf8(struct a_view v);
 /* A DNS label (RFC 1123): a-z 0-9 and inner '-', 1..max characters. */
 bool a_text_is_label(struct a_view v, size_t max);
 /* Levenshtein distance, at most 64 characters a side; for "did you mean". */

@@ -168,6 +168,9 @@ static void test_json_text(void **state)
 {
     (void)state;
     A_BUF_AUTO struct a_buf b = {0};
+    assert_true(a_text_is_utf8(A_VIEW_LIT("a\xc3\xa9\xf0\x9f\x98\x80")));
+    assert_false(a_text_is_utf8(A_VIEW_LIT("a\xc3")));
+    assert_false(a_text_is_utf8(A_VIEW_LIT("\xed\xa0\x80")));
     a_text_print_json(&b, A_VIEW_LIT("a\"\\\n\x01\xc3\xa4\xff\xed\xa0\x80"));
     assert_string_equal(b.ptr,
                         "\"a\\\"\\\\\\n\\u0001\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
