@@ -128,6 +128,25 @@ static void test_killed_processes_add_up(void **state)
     assert_int_equal(folder_count(&w->folder, ".total", NULL), 1);
 }
 
+static void die(void)
+{
+    kill(getpid(), SIGKILL);
+}
+
+/* Nothing is in flight in a process that is gone. */
+static void test_killed_in_the_middle_of_a_run(void **state)
+{
+    struct world *w = *state;
+    fake.in_run = die;
+    child_run(w->folder.path, 1);
+    fake.in_run = NULL;
+    struct tfcc_page_counters c = collect(w->folder.path, 0);
+    assert_int_equal(c.in_flight, 0);
+    assert_int_equal(c.loads, 1);
+    assert_int_equal(c.inferences, 0);
+    assert_int_equal(collect(w->folder.path, 0).in_flight, 0);
+}
+
 /* The collector dies between writing the total and deleting the page: the page must not count again. */
 static void test_collector_dies_in_between(void **state)
 {
@@ -287,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_world(test_living_then_closed),
         with_world(test_killed_processes_add_up),
+        with_world(test_killed_in_the_middle_of_a_run),
         with_world(test_collector_dies_in_between),
         with_world(test_total_cannot_be_written),
         with_world(test_foreign_files),

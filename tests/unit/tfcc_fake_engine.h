@@ -24,7 +24,8 @@ enum fake_lie {
 static struct {
     int live; /* engines, models, outputs and cancel objects that are out */
     int fail_load;
-    int fail_run_at; /* the n-th run from now fails; 0 = none */
+    int fail_run_at;      /* the n-th run from now fails; 0 = none */
+    void (*in_run)(void); /* called in the middle of a run */
     enum fake_lie lie;
     uint32_t last_threads;
 } fake;
@@ -161,6 +162,8 @@ static int fake_run(void *engine, void *model, const struct astra_engine_run *ru
     a_assert(n_outputs >= 1 && n_outputs <= A_ARRAY_SIZE(fake_outputs));
     if (fake.fail_run_at != 0 && --fake.fail_run_at == 0)
         return tfcc_fail(reterr, TFCC_E_ENGINE, "told to fail");
+    if (fake.in_run != NULL)
+        fake.in_run();
     for (size_t i = 0; i < n_outputs; i++) {
         int rc = fake_output(run, &outputs[i], reterr);
         for (size_t j = 0; rc != 0 && j < i; j++)
