@@ -52,6 +52,7 @@ enum {
        const struct ort_value *const *inputs, size_t n_inputs, const char *const *output_names,              \
        size_t n_outputs, struct ort_value **outputs))                                                        \
     X(10, create_session_options, struct ort_status *, (struct ort_session_options **))                      \
+    X(17, disable_memory_pattern, struct ort_status *, (struct ort_session_options *))                       \
     X(22, set_log_severity, struct ort_status *, (struct ort_session_options *, int level))                  \
     X(24, set_intra_op_threads, struct ort_status *, (struct ort_session_options *, int))                    \
     X(25, set_inter_op_threads, struct ort_status *, (struct ort_session_options *, int))                    \

@@ -13,7 +13,9 @@
 
 /* Options of every session. Threads do not spin between nodes of the graph: a node's cores are shared with
  * Ray, and spinning threads on busy cores make everybody slow. One thread means that the caller's does all
- * the work. */
+ * the work. No memory patterns: the engine would keep one plan for each input shape it ever saw, and hold its
+ * block beside the arena's (240 MB more for a full page of text detection); requests choose the shapes here.
+ */
 int ort_session_options_make(const struct ort_engine *engine, uint32_t threads,
                              struct ort_session_options **ret, struct tfcc_error *reterr)
 {
@@ -22,6 +24,8 @@ int ort_session_options_make(const struct ort_engine *engine, uint32_t threads,
     int rc = ort_check(engine, api->create_session_options(&options), TFCC_E_ENGINE, reterr);
     if (rc == 0)
         rc = ort_check(engine, api->set_log_severity(options, ORT_LOG_FATAL), TFCC_E_ENGINE, reterr);
+    if (rc == 0)
+        rc = ort_check(engine, api->disable_memory_pattern(options), TFCC_E_ENGINE, reterr);
     if (rc == 0)
         rc = ort_check(engine, api->set_intra_op_threads(options, (int)threads), TFCC_E_ENGINE, reterr);
     if (rc == 0)
