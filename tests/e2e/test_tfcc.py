@@ -139,7 +139,24 @@ def test_outputs_outlive_the_model(tfcc):
     part += 1
 
 
-def test_chosen_outputs_and_empty_batch(cls):
+# y = -x over FP32 of any one dimension: a ModelProto, byte by byte
+NEG = (
+    b"\x08\x08\x3a\x34\x0a\x0b\x0a\x01x\x12\x01y\x22\x03Neg\x12\x01t"
+    b"\x5a\x10\x0a\x01x\x12\x0b\x0a\x09\x08\x01\x12\x05\x0a\x03\x12\x01n"
+    b"\x62\x10\x0a\x01y\x12\x0b\x0a\x09\x08\x01\x12\x05\x0a\x03\x12\x01n\x42\x02\x10\x0d"
+)
+
+
+def test_no_elements(tfcc, tmp_path):
+    (tmp_path / "neg.onnx").write_bytes(NEG)
+    with tfcc.Model(tmp_path / "neg.onnx") as model:
+        assert model.inputs == (("x", numpy.dtype("float32"), (None,)),)
+        for size in (3, 0, 1):
+            output = model.run({"x": numpy.ones(size, dtype=numpy.float32)})["y"]
+            assert output.shape == (size,) and output.dtype == numpy.float32 and (output == -1).all()
+
+
+def test_chosen_outputs(cls):
     name = cls.outputs[0].name
     assert list(cls.run({"x": image(1, 3, 48, 192)}, outputs=[name])) == [name]
     with pytest.raises(Exception, match="no output"):

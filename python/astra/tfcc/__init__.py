@@ -306,6 +306,9 @@ class Model:
             tensor = self._library.tfcc_result_output(result.handle, index).contents
             rank = tensor.rank
             shape = tuple((ctypes.c_int64 * rank).from_address(tensor.dims)) if rank else ()
+            if tensor.bytes == 0:  # nothing to point at
+                arrays[name] = numpy.empty(shape, dtype=_DTYPES[tensor.dtype])
+                continue
             view = _View()
             view.result = result
             view.__array_interface__ = {
