@@ -1,5 +1,6 @@
 #include "sys/env.h"
 
+#include <gnu/libc-version.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,4 +199,20 @@ void sys_env_platform(char *out, size_t size)
         if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p - 'A' + 'a');
     snprintf(out, size, "%s-%s %s", name.sysname, name.release, name.machine);
+}
+
+const char *sys_env_machine(void)
+{
+#if defined(__x86_64__)
+    return "linux-x86_64";
+#elif defined(__aarch64__)
+    return "linux-aarch64";
+#else
+    return "linux-unknown";
+#endif
+}
+
+const char *sys_env_glibc(void)
+{
+    return gnu_get_libc_version();
 }

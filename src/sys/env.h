@@ -30,5 +30,8 @@ uint64_t sys_env_page_size(void);
 uint64_t sys_env_raise_nofile(void);
 /* "linux-6.1.0 x86_64" */
 void sys_env_platform(char *out, size_t size);
+/* What packed environments are made for: "linux-x86_64", and the version of the C library in use ("2.36"). */
+const char *sys_env_machine(void);
+const char *sys_env_glibc(void);
 
 #endif
