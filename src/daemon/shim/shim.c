@@ -20,6 +20,7 @@
 #include "daemon/shim/spec.h"
 
 #define NEVER UINT64_MAX
+#define LOCK_FD 3
 #define SWEEP_MS 20       /* between two rounds of killing what a member without namespaces left behind */
 #define LOG_ROUNDS_MAX 64 /* buffers of output moved before commands and signals get their turn again */
 
@@ -86,8 +87,10 @@ static void state_save(struct shim *s)
         fprintf(stderr, "astra shim: write state: %s\n", strerror(-rc));
 }
 
+/* Keeps the folder, and descriptor LOCK_FD if it was given: a lock that is to live as long as we do. */
 static void descriptors_set_up(int folder_fd)
 {
+    int first = fcntl(LOCK_FD, F_SETFD, FD_CLOEXEC) == 0 && folder_fd != LOCK_FD ? LOCK_FD + 1 : LOCK_FD;
     int own =
         openat(folder_fd, D_SHIM_OWN_LOG_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -96,8 +99,8 @@ static void descriptors_set_up(int folder_fd)
         if (from >= 0 && from != target && dup3(from, target, O_CLOEXEC) >= 0)
             fcntl(target, F_SETFD, 0);
     }
-    if (folder_fd > 3)
-        close_range(3, (unsigned)folder_fd - 1, 0);
+    if (folder_fd > first)
+        close_range((unsigned)first, (unsigned)folder_fd - 1, 0);
     close_range((unsigned)folder_fd + 1, ~0u, 0);
 }
 
@@ -144,9 +147,12 @@ static void command_run(void *ctx, enum d_shim_command which, uint64_t grace_ms,
 static void signals_read(struct shim *s)
 {
     struct signalfd_siginfo info;
-    while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+    while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGTERM)
             term_begin(s, 0);
+        else if (info.ssi_signo == SIGINT)
+            s->kill_at_ms = 0;
+    }
 }
 
 static void output_pump(struct shim *s)
@@ -214,10 +220,17 @@ static void end_record(struct shim *s)
         close(s->out_fd);
         s->out_fd = -1;
     }
-    s->state.phase = D_SHIM_EXITED;
     s->state.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     s->state.exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     s->state.oom = oom_seen(&s->spec);
+}
+
+/* The socket goes first: where the state says that all is over, nobody answers any more. */
+static void end_save(struct shim *s)
+{
+    d_shim_control_deinit(&s->control);
+    unlinkat(s->folder_fd, D_SHIM_CONTROL_SOCKET, 0);
+    s->state.phase = D_SHIM_EXITED;
     state_save(s);
 }
 
@@ -248,10 +261,9 @@ static int shim_run(struct shim *s)
     s->state.shim = d_shim_process_of(getpid());
     state_save(s);
     if (member_begin(s, &e) < 0) {
-        s->state.phase = D_SHIM_EXITED;
         s->state.exit_code = 127;
         snprintf(s->state.message, sizeof s->state.message, "%s", a_error_text(&e));
-        state_save(s);
+        end_save(s);
         return 1;
     }
     s->state.phase = D_SHIM_RUNNING;
@@ -260,6 +272,7 @@ static int shim_run(struct shim *s)
     state_save(s);
     member_follow(s);
     end_record(s);
+    end_save(s);
     return 0;
 }
 
@@ -282,9 +295,7 @@ int d_shim_main(int argc, char **argv)
     descriptors_set_up(s.folder_fd);
     s.signal_fd = signals_set_up();
     int status = shim_run(&s);
-    d_shim_control_deinit(&s.control);
     d_shim_log_deinit(&s.log);
     d_shim_spec_deinit(&s.spec);
-    unlinkat(s.folder_fd, D_SHIM_CONTROL_SOCKET, 0);
     return status;
 }

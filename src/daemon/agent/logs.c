@@ -1,0 +1,256 @@
+/* Sending a member's logs over a bulk connection of its own, when the server asks by OPEN_BULK: its output
+ * (log and its older pieces), and what Ray and Serve wrote into the session's folder. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "daemon/agent/inside.h"
+#include "sys/file.h"
+
+#define CHUNK_BYTES 16000
+#define PASS_BYTES (256 << 10) /* of one file in one go; then the others on this loop have their turn */
+#define FOLLOW_MS 500
+#define FILES_MAX 256
+
+struct log_file {
+    char *name, *path;
+    uint64_t offset; /* sent up to here */
+};
+
+struct d_logs {
+    struct a_list link; /* d_agent.bulks */
+    struct d_agent *agent;
+    struct sys_stream *stream;
+    struct net_link *bulk;
+    char *ticket, *only; /* only: one file's name, or NULL */
+    size_t ticket_len;
+    struct a_unit_name unit;
+    struct a_name member;
+    bool follow, previous;
+    uint64_t tail_bytes;
+    struct log_file files[FILES_MAX];
+    size_t n_files;
+    struct sys_timer timer;
+};
+
+static void logs_free(struct d_logs *l)
+{
+    sys_timer_clear(&l->timer);
+    sys_stream_close(l->stream);
+    net_link_close(l->bulk);
+    for (size_t i = 0; i < l->n_files; i++) {
+        a_free(l->files[i].name);
+        a_free(l->files[i].path);
+    }
+    a_list_remove(&l->link);
+    a_free(l->ticket);
+    a_free(l->only);
+    a_free(l);
+}
+
+/* ---- which files ---- */
+
+struct listing {
+    struct d_logs *logs;
+    const char *dir, *prefix; /* of the names that people see */
+};
+
+static void file_add(struct d_logs *l, const char *name, const char *path)
+{
+    struct sys_stat st;
+    if (l->n_files == FILES_MAX || (l->only != NULL && strcmp(l->only, name) != 0) ||
+        sys_file_stat(path, &st, NULL) < 0 || !st.is_file)
+        return;
+    for (size_t i = 0; i < l->n_files; i++)
+        if (strcmp(l->files[i].path, path) == 0)
+            return;
+    uint64_t from = l->tail_bytes > 0 && st.size > l->tail_bytes ? st.size - l->tail_bytes : 0;
+    l->files[l->n_files++] = (struct log_file){a_strdup(name), a_strdup(path), from};
+}
+
+static int name_each(void *ctx, const char *name, bool is_dir)
+{
+    const struct listing *list = ctx;
+    A_AUTOFREE char *path = sys_path_join(list->dir, name);
+    A_AUTOFREE char *shown = a_asprintf("%s%s", list->prefix, name);
+    if (!is_dir)
+        file_add(list->logs, shown, path);
+    return 0;
+}
+
+static void folder_add(struct d_logs *l, const char *dir, const char *prefix)
+{
+    struct listing list = {l, dir, prefix};
+    int ignored A_UNUSED = sys_file_exists(dir) ? sys_dir_list(dir, name_each, &list, NULL) : 0;
+}
+
+static struct d_member *member_of(const struct d_logs *l)
+{
+    a_list_foreach (it, &l->agent->members) {
+        struct d_member *m = a_list_entry(it, struct d_member, link);
+        if (strcmp(m->id.unit.s, l->unit.s) == 0 && strcmp(m->id.member.s, l->member.s) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+static int ended_each(void *ctx, const char *name, bool is_dir)
+{
+    struct d_logs *l = ctx;
+    A_AUTOFREE char *start = a_asprintf("%s.%s.", l->unit.s, l->member.s);
+    A_AUTOFREE char *path = a_asprintf("%s/ended/%s", l->agent->data, name);
+    if (!is_dir && strncmp(name, start, strlen(start)) == 0)
+        file_add(l, name, path);
+    return 0;
+}
+
+static void files_find(struct d_logs *l)
+{
+    struct d_member *m = l->previous ? NULL : member_of(l);
+    if (m == NULL) {
+        A_AUTOFREE char *ended = sys_path_join(l->agent->data, "ended");
+        int ignored A_UNUSED = sys_file_exists(ended) ? sys_dir_list(ended, ended_each, l, NULL) : 0;
+        return;
+    }
+    A_AUTOFREE char *log = sys_path_join(m->folder, D_SHIM_LOG_FILE);
+    A_AUTOFREE char *session = sys_path_join(m->temp, "session_latest/logs");
+    A_AUTOFREE char *serve = sys_path_join(session, "serve");
+    file_add(l, D_SHIM_LOG_FILE, log);
+    folder_add(l, serve, "serve/");
+    if (l->only != NULL)
+        folder_add(l, session, "ray/");
+}
+
+/* ---- sending ---- */
+
+static int end_send(struct d_logs *l)
+{
+    struct wire_sl_message m = {.type = WIRE_SL_T_BULK_END};
+    m.bulk_end.ok = l->n_files > 0;
+    m.bulk_end.code = l->n_files > 0 ? (struct a_view){0} : a_view_str(a_code_name(A_CODE_NOT_FOUND));
+    m.bulk_end.message = l->n_files > 0 ? (struct a_view){0} : A_VIEW_LIT("no log of this member is here");
+    return net_link_send(l->bulk, &m, NULL);
+}
+
+static int head_send(struct d_logs *l, const struct log_file *f)
+{
+    struct wire_sl_message m = {.type = WIRE_SL_T_BULK_LOG};
+    m.bulk_log.ticket = (struct a_view){l->ticket, l->ticket_len};
+    m.bulk_log.unit = l->unit;
+    m.bulk_log.member = l->member;
+    m.bulk_log.file = a_view_str(f->name);
+    m.bulk_log.offset = f->offset;
+    return net_link_send(l->bulk, &m, NULL);
+}
+
+/* At most PASS_BYTES of what is new in the file; true when there may be more. */
+static bool file_send(struct d_logs *l, struct log_file *f)
+{
+    struct sys_map map = {0};
+    bool more = false;
+    if (sys_map_open(f->path, &map, NULL) < 0)
+        return false;
+    if (map.bytes.len < f->offset)
+        f->offset = 0; /* rotated */
+    uint64_t end = A_MIN((uint64_t)map.bytes.len, f->offset + PASS_BYTES);
+    more = end < map.bytes.len;
+    int rc = f->offset < end ? head_send(l, f) : 0;
+    while (rc == 0 && f->offset < end) {
+        struct wire_sl_message m = {.type = WIRE_SL_T_BULK_DATA};
+        m.bulk_data.bytes =
+            (struct a_view){map.bytes.ptr + f->offset, A_MIN((size_t)(end - f->offset), (size_t)CHUNK_BYTES)};
+        rc = net_link_send(l->bulk, &m, NULL);
+        f->offset += rc == 0 ? m.bulk_data.bytes.len : 0;
+    }
+    sys_map_close(&map);
+    return more || rc == -ENOBUFS;
+}
+
+static void pass(void *ctx)
+{
+    struct d_logs *l = ctx;
+    bool more = false;
+    if (net_link_queued(l->bulk) > PASS_BYTES) {
+        sys_timer_set_in(&l->timer, 10);
+        return;
+    }
+    if (l->follow)
+        files_find(l);
+    for (size_t i = 0; i < l->n_files && !more; i++)
+        more = file_send(l, &l->files[i]);
+    if (more || l->follow) {
+        sys_timer_set_in(&l->timer, more ? 0 : FOLLOW_MS);
+        return;
+    }
+    int ignored A_UNUSED = end_send(l);
+    logs_free(l);
+}
+
+static void message_take(void *ctx, struct net_link *link, const struct wire_sl_message *m)
+{
+    (void)ctx;
+    (void)link;
+    (void)m;
+}
+
+static void bulk_closed(void *ctx, struct net_link *link, int rc, const char *why)
+{
+    struct d_logs *l = ctx;
+    (void)link;
+    (void)rc;
+    (void)why;
+    l->bulk = NULL;
+    logs_free(l);
+}
+
+static const struct net_link_ops bulk_ops = {.message = message_take, .closed = bulk_closed};
+
+static void connected(void *ctx, int rc)
+{
+    struct d_logs *l = ctx;
+    struct wire_sl_message hello = {.type = WIRE_SL_T_HELLO};
+    if (rc == 0)
+        rc = net_link_new(a_steal(&l->stream), &bulk_ops, l, &l->bulk, NULL);
+    hello.hello.protocol_min = WIRE_SL_PROTOCOL_MIN;
+    hello.hello.protocol_max = WIRE_SL_PROTOCOL;
+    hello.hello.peer = WIRE_SL_PEER_BULK;
+    hello.hello.node = l->agent->id;
+    hello.hello.ticket = (struct a_view){l->ticket, l->ticket_len};
+    if (rc < 0 || net_link_send(l->bulk, &hello, NULL) < 0) {
+        logs_free(l);
+        return;
+    }
+    files_find(l);
+    sys_timer_set_in(&l->timer, 0);
+}
+
+void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m)
+{
+    struct d_logs *l;
+    const struct sys_connect_options options = {.dns = a->dns};
+    if (m->purpose != WIRE_SL_PURPOSE_LOGS)
+        return;
+    l = a_new(struct d_logs);
+    l->agent = a;
+    l->ticket = a_view_dup(m->ticket);
+    l->ticket_len = m->ticket.len;
+    l->only = m->file.len > 0 ? a_view_dup(m->file) : NULL;
+    l->unit = m->unit;
+    l->member = m->member;
+    l->follow = m->follow;
+    l->previous = m->previous;
+    l->tail_bytes = m->tail_bytes;
+    sys_timer_init(&l->timer, a->loop, pass, l);
+    a_list_push_back(&a->bulks, &l->link);
+    if (sys_tcp_connect(a->loop, a->server_host, a->server_port, &options, connected, l, &l->stream, NULL) <
+        0)
+        logs_free(l);
+}
+
+void d_logs_stop(struct d_agent *a)
+{
+    a_list_foreach_safe (it, &a->bulks) {
+        logs_free(a_list_entry(it, struct d_logs, link));
+    }
+}
