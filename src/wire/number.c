@@ -20,6 +20,11 @@ bool wire_number_parse(struct a_view text, double *ret)
     return ok;
 }
 
+bool wire_number_same(double a, double b)
+{
+    return (isnan(a) && isnan(b)) || (a == b && !signbit(a) == !signbit(b));
+}
+
 static size_t digits_print(double d, int digits, char *out, size_t size)
 {
     json_t *v = json_real(d);
@@ -38,7 +43,7 @@ void wire_number_print(struct a_buf *b, double d)
     a_assert(isfinite(d));
     for (int digits = 15; digits <= 17; digits++) {
         n = digits_print(d, digits, out, sizeof out);
-        if (wire_number_parse((struct a_view){out, n}, &back) && memcmp(&back, &d, sizeof d) == 0)
+        if (wire_number_parse((struct a_view){out, n}, &back) && wire_number_same(back, d))
             break;
     }
     a_buf_add(b, out, n);

@@ -13,5 +13,7 @@ bool wire_number_parse(struct a_view text, double *ret) A_MUST_CHECK;
 /* The fewest digits that read back the same; always with '.' or an exponent, so that it stays a double. `d`
  * is finite. */
 void wire_number_print(struct a_buf *b, double d);
+/* The same value and sign: 0.0 and -0.0 differ, NaN is NaN. */
+bool wire_number_same(double a, double b);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "wire/number.h"
 
 const char *wire_value_type_name(enum wire_value_type t)
 {
@@ -142,7 +143,7 @@ bool wire_value_equal(const struct wire_value *a, const struct wire_value *b)
     case WIRE_VALUE_INT:
         return a->integer == b->integer;
     case WIRE_VALUE_DOUBLE:
-        return memcmp(&a->number, &b->number, sizeof a->number) == 0;
+        return wire_number_same(a->number, b->number);
     case WIRE_VALUE_STRING:
         return a_view_equal(a->string, b->string);
     case WIRE_VALUE_ARRAY:

@@ -1,9 +1,13 @@
-/* YAML texts to value trees, by libfyaml's events: not by its documents, because here limits are held while
- * the text is read and nothing is expanded. Anchors and aliases are refused: an app's file needs none, and a
- * few lines of them can stand for a terabyte. */
+/* YAML texts to value trees, by libyaml's events: nothing is built or expanded that was not counted first.
+ * Anchors and aliases are refused: an app's file needs none, and a few lines of them can stand for a
+ * terabyte.
+ *
+ * libyaml reads YAML 1.1. What 1.2 changed is done here: scalars follow 1.2's core schema, and the three
+ * characters that only 1.1 takes for line ends are refused rather than folded. (libfyaml speaks 1.2, but the
+ * version at hand does not return from some inputs and leaks on others.) */
 #include <errno.h>
-#include <libfyaml.h>
 #include <string.h>
+#include <yaml.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -97,19 +101,8 @@ static bool wants_key(const struct yaml *y)
     return l != NULL && l->parent->type == WIRE_VALUE_OBJECT && !l->has_key;
 }
 
-static void place_take(struct yaml *y, const struct fy_mark *mark)
+static int decoration_check(struct yaml *y, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
-    if (mark == NULL)
-        return;
-    y->line = (unsigned)mark->line + 1;
-    y->column = (unsigned)mark->column + 1;
-}
-
-static int decoration_check(struct yaml *y, struct fy_token *anchor, struct fy_token *tag)
-{
-    if (anchor != NULL || tag != NULL)
-        place_take(y, fy_token_start_mark(anchor != NULL ? anchor : tag));
-    y->column -= anchor != NULL && y->column > 1; /* the token begins behind its '&' */
     if (anchor != NULL)
         return yaml_fail(y, -EINVAL, "anchors (&) and aliases (*) are not supported: write the value out");
     if (tag != NULL)
@@ -133,34 +126,26 @@ static int scalar_resolve(struct yaml *y, struct a_view text, bool plain, struct
                                         : 0;
 }
 
-static int scalar_take(struct yaml *y, struct fy_event *e)
+static int scalar_take(struct yaml *y, const yaml_event_t *e)
 {
-    struct fy_token *token = e->scalar.value;
     struct wire_value *v;
-    size_t len = 0;
-    int rc = decoration_check(y, e->scalar.anchor, e->scalar.tag);
+    struct a_view text = {(const char *)e->data.scalar.value, e->data.scalar.length};
+    bool plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    int rc = decoration_check(y, e->data.scalar.anchor, e->data.scalar.tag);
     if (rc != 0)
         return rc;
-    const char *text = token != NULL ? fy_token_get_text(token, &len) : "";
-    if (text == NULL)
-        return yaml_fail(y, -ENOMEM, "no room");
-    enum fy_scalar_style style = fy_token_scalar_style(token);
-    bool plain = style == FYSS_PLAIN;
-    if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && y->column > 1)
-        y->column--; /* the token begins behind its quote */
-    struct a_view view = {text, len};
     if (wants_key(y))
-        return key_take(y, &y->levels[y->depth - 1], view, plain);
+        return key_take(y, &y->levels[y->depth - 1], text, plain);
     rc = wire_value_reader_node(&y->r, WIRE_VALUE_STRING, y->line, y->column, &v);
     if (rc == 0)
-        rc = scalar_resolve(y, view, plain, v);
+        rc = scalar_resolve(y, text, plain, v);
     if (rc == 0)
         value_place(y, v);
     return rc;
 }
 
-static int level_push(struct yaml *y, enum wire_value_type type, struct fy_token *anchor,
-                      struct fy_token *tag)
+static int level_push(struct yaml *y, enum wire_value_type type, const yaml_char_t *anchor,
+                      const yaml_char_t *tag)
 {
     struct wire_value *v;
     int rc = decoration_check(y, anchor, tag);
@@ -179,23 +164,23 @@ static int level_push(struct yaml *y, enum wire_value_type type, struct fy_token
     return 0;
 }
 
-static int event_take(struct yaml *y, struct fy_event *e)
+static int event_take(struct yaml *y, const yaml_event_t *e)
 {
-    /* Events without a token (an empty value, an implicit end) stay at the place of the one before. */
-    place_take(y, fy_event_start_mark(e));
+    y->line = (unsigned)e->start_mark.line + 1;
+    y->column = (unsigned)e->start_mark.column + 1;
     switch (e->type) {
-    case FYET_DOCUMENT_START:
+    case YAML_DOCUMENT_START_EVENT:
         return ++y->documents > 1 ? yaml_fail(y, -EINVAL, "a second document: one is read") : 0;
-    case FYET_ALIAS:
+    case YAML_ALIAS_EVENT:
         return yaml_fail(y, -EINVAL, "anchors (&) and aliases (*) are not supported: write the value out");
-    case FYET_SCALAR:
+    case YAML_SCALAR_EVENT:
         return scalar_take(y, e);
-    case FYET_SEQUENCE_START:
-        return level_push(y, WIRE_VALUE_ARRAY, e->sequence_start.anchor, e->sequence_start.tag);
-    case FYET_MAPPING_START:
-        return level_push(y, WIRE_VALUE_OBJECT, e->mapping_start.anchor, e->mapping_start.tag);
-    case FYET_SEQUENCE_END:
-    case FYET_MAPPING_END:
+    case YAML_SEQUENCE_START_EVENT:
+        return level_push(y, WIRE_VALUE_ARRAY, e->data.sequence_start.anchor, e->data.sequence_start.tag);
+    case YAML_MAPPING_START_EVENT:
+        return level_push(y, WIRE_VALUE_OBJECT, e->data.mapping_start.anchor, e->data.mapping_start.tag);
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
         a_assert(y->depth > 0);
         y->depth--;
         return 0;
@@ -204,71 +189,59 @@ static int event_take(struct yaml *y, struct fy_event *e)
     }
 }
 
-/* The first error that libfyaml collected. */
-static int parser_fail(struct yaml *y, struct fy_diag *diag)
+static int parser_fail(struct yaml *y, const yaml_parser_t *parser)
 {
-    void *at = NULL;
-    const struct fy_diag_error *e = fy_diag_errors_iterate(diag, &at);
-    if (e == NULL)
-        return yaml_fail(y, -EINVAL, "not YAML");
-    return wire_value_reader_fail(&y->r, -EINVAL, e->line > 0 ? (unsigned)e->line : 1,
-                                  e->column > 0 ? (unsigned)e->column : 1, "%s",
-                                  e->msg != NULL ? e->msg : "not YAML");
-}
-
-static int events_take(struct yaml *y, struct fy_parser *parser, struct fy_diag *diag)
-{
-    struct fy_event *e;
-    int rc = 0;
-    while (rc == 0 && (e = fy_parser_parse(parser)) != NULL) {
-        rc = event_take(y, e);
-        fy_parser_event_free(parser, e);
-    }
-    return rc == 0 && fy_parser_get_stream_error(parser) ? parser_fail(y, diag) : rc;
-}
-
-static void diag_silence(struct fy_diag *diag A_UNUSED, void *user A_UNUSED, const char *text A_UNUSED,
-                         size_t len A_UNUSED)
-{
+    const char *what = parser->problem != NULL ? parser->problem : "not YAML";
+    if (parser->error == YAML_MEMORY_ERROR)
+        return yaml_fail(y, -ENOMEM, "no room");
+    y->line = (unsigned)parser->problem_mark.line + 1;
+    y->column = (unsigned)parser->problem_mark.column + 1;
+    if (parser->context == NULL)
+        return yaml_fail(y, -EINVAL, what);
+    /* "while parsing a flow sequence", and where that began */
+    return wire_value_reader_fail(&y->r, -EINVAL, y->line, y->column, "%s (%s from line %u)", what,
+                                  parser->context, (unsigned)parser->context_mark.line + 1);
 }
 
 static int text_take(struct yaml *y, struct a_view text)
 {
-    struct fy_diag_cfg diag_cfg;
-    fy_diag_cfg_default(&diag_cfg);
-    diag_cfg.fp = NULL;
-    diag_cfg.output_fn = diag_silence;
-    diag_cfg.colorize = false;
-    struct fy_diag *diag = fy_diag_create(&diag_cfg);
-    if (diag == NULL)
+    yaml_parser_t parser;
+    yaml_event_t event;
+    bool end = false;
+    int rc = 0;
+    if (!yaml_parser_initialize(&parser))
         return yaml_fail(y, -ENOMEM, "no room");
-    fy_diag_set_collect_errors(diag, true);
-    const struct fy_parse_cfg cfg = {
-        .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE,
-        .diag = diag,
-    };
-    struct fy_parser *parser = fy_parser_create(&cfg);
-    int rc = -ENOMEM;
-    if (parser == NULL || fy_parser_set_string(parser, text.ptr, text.len) != 0)
-        yaml_fail(y, -ENOMEM, "no room");
-    else
-        rc = events_take(y, parser, diag);
-    if (parser != NULL)
-        fy_parser_destroy(parser);
-    fy_diag_destroy(diag);
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text.ptr, text.len);
+    while (rc == 0 && !end) {
+        if (!yaml_parser_parse(&parser, &event)) {
+            rc = parser_fail(y, &parser);
+            break;
+        }
+        end = event.type == YAML_STREAM_END_EVENT;
+        rc = event_take(y, &event);
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
     return rc;
 }
 
-/* What libfyaml need not see. It trips over broken directives (0.7.12 never returns), and nobody writes any.
- */
+/* U+0085, U+2028 or U+2029 at v.ptr[i]. */
+static bool is_old_line_end(struct a_view v, size_t i)
+{
+    static const char *const ends[] = {"\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    for (size_t k = 0; k < A_ARRAY_SIZE(ends); k++)
+        if (a_view_starts((struct a_view){v.ptr + i, v.len - i}, ends[k]))
+            return true;
+    return false;
+}
+
 static int text_check(struct yaml *y, struct a_view text)
 {
     for (struct a_view rest = text; rest.len > 0;) {
         struct a_view line = a_view_split(rest, '\n', &rest);
         y->line++;
         y->column = 1;
-        if (line.len > 0 && line.ptr[0] == '%')
-            return yaml_fail(y, -EINVAL, "directives (%) are not supported");
         if (!a_text_is_utf8(line))
             return yaml_fail(y, -EINVAL, "not UTF-8");
         for (size_t i = 0; i < line.len; i++) {
@@ -276,6 +249,8 @@ static int text_check(struct yaml *y, struct a_view text)
             y->column = (unsigned)i + 1;
             if ((c < 0x20 && c != '\t' && !(c == '\r' && i + 1 == line.len)) || c == 0x7f)
                 return yaml_fail(y, -EINVAL, "a control byte");
+            if (c >= 0xc2 && is_old_line_end(line, i))
+                return yaml_fail(y, -EINVAL, "a line separator that is not a line end; write it as \\u2028");
         }
     }
     y->line = y->column = 1;
@@ -293,8 +268,7 @@ int wire_yaml_parse(struct a_arena *arena, struct a_view text, const char *name,
     if (rc != 0)
         return rc;
     y.levels = a_alloc_array(y.r.limits.depth, sizeof *y.levels);
-    /* libfyaml takes a length of 0 for "measure it yourself" */
-    rc = text_take(&y, text.len > 0 ? text : A_VIEW_LIT("\n"));
+    rc = text_take(&y, text);
     if (rc == 0 && y.root == NULL)
         rc = wire_value_reader_node(&y.r, WIRE_VALUE_NULL, 1, 1, &y.root);
     if (rc == 0)

@@ -156,12 +156,24 @@ static bool is_block(const struct wire_value *v)
     return wire_value_count(v) > 0;
 }
 
+/* A key that is read without a mark in front of it has at most 1,024 characters. */
+#define KEY_MAX 1000
+
 static void member_print(struct a_buf *b, const struct wire_value *v, unsigned columns)
 {
+    A_BUF_AUTO struct a_buf key = {0};
     if (is_plain(v->key))
-        a_buf_add_view(b, v->key);
+        a_buf_add_view(&key, v->key);
     else
-        quoted_print(b, v->key);
+        quoted_print(&key, v->key);
+    if (key.len > KEY_MAX) {
+        a_buf_add_str(b, "? ");
+        a_buf_add_view(b, a_buf_view(&key));
+        a_buf_add_char(b, '\n');
+        indent(b, columns);
+    } else {
+        a_buf_add_view(b, a_buf_view(&key));
+    }
     a_buf_add_char(b, ':');
     if (is_block(v)) {
         a_buf_add_char(b, '\n');
