@@ -110,7 +110,9 @@ void net_problem_read(unsigned status, struct a_view body, struct a_error *ret_e
     A_ARENA_AUTO struct a_arena arena = {0};
     if (document_read(body, &arena, ret_error))
         return;
-    struct a_view text = a_view_trim((struct a_view){body.ptr, A_MIN(body.len, PLAIN_TEXT_MAX)});
+    struct a_view text = {body.ptr, A_MIN(body.len, PLAIN_TEXT_MAX)};
+    while (text.len > 0 && (unsigned char)text.ptr[text.len - 1] <= ' ')
+        text.len--;
     a_error_set(ret_error, code_of_status(status), "%u %s%s" A_VIEW_FMT, status,
                 wire_http_status_text(status), text.len != 0 ? ": " : "", A_VIEW_ARG(text));
 }

@@ -4,8 +4,8 @@
  * end. What waits is bounded (1 MiB): past it messages are refused, and once the peer has taken what waited,
  * `resync` is told, so that the owner sends its state afresh instead of what was lost. Memory never grows.
  *
- * Plain TCP is spoken on loopback addresses only; anything else is refused until there is TLS, which takes
- * its place between link and stream (link_transport in starlink_link.c). */
+ * Plain TCP is spoken on loopback addresses only; anything else is refused. TLS will stand between link and
+ * stream, where net_link_new() looks at the peer. */
 #ifndef A_NET_STARLINK_H
 #define A_NET_STARLINK_H
 
@@ -27,7 +27,7 @@ struct net_link;
 struct net_link_ops {
     /* One message; its texts and lists are gone when this returns. The link may be closed from within. */
     void (*message)(void *ctx, struct net_link *l, const struct wire_sl_message *m);
-    /* After sends were refused: the queue is empty again. Optional. */
+    /* After sends were refused: there is room again. Optional. */
     void (*resync)(void *ctx, struct net_link *l);
     /* The connection ended, not by us: `why` in words. The link is gone when this returns. */
     void (*closed)(void *ctx, struct net_link *l, int rc, const char *why);
@@ -46,7 +46,7 @@ int net_link_send(struct net_link *l, const struct wire_sl_message *m, struct a_
 int net_link_send_frames(struct net_link *l, struct a_view frames) A_MUST_CHECK;
 /* What is sent already goes out now instead of at the end of the round. */
 void net_link_flush(struct net_link *l);
-/* Sends what waits and closes; closed is not told. NULL and a second call in the same round are allowed. */
+/* Sends what waits and closes; the link is gone and closed is not told. NULL is allowed. */
 void net_link_close(struct net_link *l);
 /* Says REFUSED with this code and text as the last frame, and closes. */
 void net_link_refuse(struct net_link *l, enum a_code code, const char *message);

@@ -115,12 +115,21 @@ static void stream_eof(struct sys_stream *s)
     }
 }
 
+/* libuv takes a hang-up behind the last bytes for their end, also when it was a reset: the socket knows
+ * better. */
+static int pending_error(const struct sys_stream *s)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(sys_stream_fd(s), SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? -error : 0;
+}
+
 static void stream_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
 {
     struct sys_stream *s = uv->data;
     if (n == 0 || s->closed)
         return;
-    if (n == UV_EOF) {
+    if (n == UV_EOF && (n = pending_error(s)) == 0) {
         uv_read_stop(uv);
         stream_eof(s);
     } else if (n < 0) {
@@ -351,9 +360,18 @@ void sys_stream_close(struct sys_stream *s)
     uv_close(&s->uv.any, handle_gone);
 }
 
+/* Time is up, unless the peer took something meanwhile. */
 static void linger_over(void *ctx)
 {
-    sys_stream_close(ctx);
+    struct sys_stream *s = ctx;
+    uint64_t written = sys_stream_bytes_written(s);
+    if (written == s->linger_mark && (s->linger_mark_done == s->shutdown_done)) {
+        sys_stream_close(s);
+        return;
+    }
+    s->linger_mark = written;
+    s->linger_mark_done = s->shutdown_done;
+    sys_timer_set_in(&s->timer, s->linger_ms);
 }
 
 void sys_stream_close_soft(struct sys_stream *s, uint64_t linger_ms)
@@ -367,6 +385,9 @@ void sys_stream_close_soft(struct sys_stream *s, uint64_t linger_ms)
     s->soft = true;
     s->want_read = true;
     reading_update(s);
+    s->linger_ms = linger_ms;
+    s->linger_mark = sys_stream_bytes_written(s);
+    s->linger_mark_done = s->shutdown_done;
     sys_timer_init(&s->timer, s->loop, linger_over, s);
     sys_timer_set_in(&s->timer, linger_ms);
     if (s->shutdown_done && s->eof)

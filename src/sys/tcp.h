@@ -69,9 +69,9 @@ bool sys_stream_is_full(const struct sys_stream *s);
 void sys_stream_shutdown(struct sys_stream *s);
 /* At once; what is queued is lost. NULL and a second call in the same round are allowed. */
 void sys_stream_close(struct sys_stream *s);
-/* Sends the queue, ends our side, discards what the peer still sends until its end or until `linger_ms`, then
- * closes: the polite end after a last answer (an immediate close would make the kernel reset the connection
- * under it). The stream is no longer the owner's. */
+/* Sends the queue, ends our side, discards what the peer still sends until its end, then closes: the polite
+ * end after a last answer (an immediate close would make the kernel reset the connection under it). Gives up
+ * once the peer has taken nothing for `linger_ms`. The stream is no longer the owner's. */
 void sys_stream_close_soft(struct sys_stream *s, uint64_t linger_ms);
 /* A reset (RST) instead of an orderly end. */
 void sys_stream_abort(struct sys_stream *s);

@@ -275,6 +275,19 @@ static void test_reset_is_an_error(void **state)
     assert_int_equal(sys_stream_write(f->server.s, "x", 1), -EPIPE);
 }
 
+/* The reset comes right behind bytes, and both are there when the reader looks. */
+static void test_reset_behind_bytes_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    connect_pair(f, "127.0.0.1:0");
+    assert_int_equal(sys_stream_write(f->client.s, "last words", 10), 0);
+    sys_stream_abort(a_steal(&f->client.s));
+    f->server.want = 1000;
+    assert_true(sys_loop_run_until(f->loop, &f->server.ready, SOON_MS));
+    assert_int_equal(f->server.error, -ECONNRESET);
+    assert_false(f->server.eof);
+}
+
 static void close_in_read(void *ctx, struct a_view bytes)
 {
     struct end *e = ctx;
@@ -561,6 +574,7 @@ int main(void)
         TEST(test_close_soft_sends_the_queue_first),
         TEST(test_close_soft_ends_when_the_peer_lingers),
         TEST(test_reset_is_an_error),
+        TEST(test_reset_behind_bytes_is_an_error),
         TEST(test_close_from_within_a_callback),
         TEST(test_read_stop_stops),
         TEST(test_budget_bounds_a_round),

@@ -1,0 +1,19 @@
+#include "net/http_head.h"
+
+static void view_move(struct a_view *v, const char *from, size_t len, const char *to)
+{
+    if (v->ptr >= from && v->ptr <= from + len)
+        v->ptr = to + (v->ptr - from);
+}
+
+void net_http_head_keep(struct wire_http_head *h, struct a_arena *arena, const char *bytes)
+{
+    const char *copy = a_arena_strndup(arena, bytes, h->size);
+    struct a_view *views[] = {&h->method_text, &h->target, &h->path, &h->authority, &h->reason, &h->upgrade};
+    for (size_t i = 0; i < A_ARRAY_SIZE(views); i++)
+        view_move(views[i], bytes, h->size, copy);
+    for (size_t i = 0; i < h->n_headers; i++) {
+        view_move(&h->headers[i].name, bytes, h->size, copy);
+        view_move(&h->headers[i].value, bytes, h->size, copy);
+    }
+}
