@@ -1,0 +1,46 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "unit/app.h"
+
+void unit_problem_add(struct unit_problems *p, enum a_code code, const char *field,
+                      const struct wire_value *at, const char *hint, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    struct unit_problem *problem = a_arena_new(p->arena, struct unit_problem);
+    *problem = (struct unit_problem){
+        .code = code,
+        .field = a_arena_strdup(p->arena, field),
+        .line = at != NULL ? at->line : 0,
+        .column = at != NULL ? at->column : 0,
+        .message = a_arena_strdup(p->arena, text),
+        .hint = hint != NULL ? a_arena_strdup(p->arena, hint) : NULL,
+    };
+    if (p->last != NULL)
+        p->last->next = problem;
+    else
+        p->first = problem;
+    p->last = problem;
+    if (code == A_CODE_NONE)
+        p->n_warnings++;
+    else
+        p->n_errors++;
+}
+
+void unit_problems_print(struct a_buf *b, const struct unit_problems *p, const char *file)
+{
+    for (const struct unit_problem *it = p->first; it != NULL; it = it->next) {
+        a_buf_add_str(b, file);
+        if (it->line > 0)
+            a_buf_addf(b, ":%u:%u", it->line, it->column);
+        a_buf_addf(b, ": %s%s: %s", it->code == A_CODE_NONE ? "warning: " : "", it->field, it->message);
+        if (it->hint != NULL)
+            a_buf_addf(b, " (%s)", it->hint);
+        a_buf_add_char(b, '\n');
+    }
+}
