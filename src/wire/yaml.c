@@ -46,18 +46,21 @@ static int yaml_fail(struct yaml *y, int rc, const char *what)
     return wire_value_reader_fail(&y->r, rc, y->line, y->column, "%s", what);
 }
 
-static bool key_is_new(struct yaml *y, const struct wire_value *object, struct a_view key)
+/* The seen keys of all objects share one table; its keys begin with an address, which nobody outside can
+ * know. */
+static int key_note(struct yaml *y, const struct wire_value *object, struct a_view key)
 {
     size_t len = sizeof object + key.len;
     struct seen *s = a_arena_try(&y->scratch, sizeof *s + len);
     if (s == NULL)
-        return true; /* the arena that holds the tree is the one with a limit */
+        return yaml_fail(y, -ENOMEM, "no room");
     memcpy(s->key, &object, sizeof object);
     memcpy(s->key + sizeof object, key.ptr, key.len);
     if (a_map_get(&y->keys, s->key, len) != NULL)
-        return false;
+        return wire_value_reader_fail(&y->r, -EINVAL, y->line, y->column, "\"" A_VIEW_FMT "\" is here twice",
+                                      A_VIEW_ARG(key));
     a_map_put(&y->keys, &s->link, s->key, len);
-    return true;
+    return 0;
 }
 
 static int key_take(struct yaml *y, struct level *l, struct a_view text, bool plain)
@@ -67,11 +70,10 @@ static int key_take(struct yaml *y, struct level *l, struct a_view text, bool pl
     if (plain && a_view_is(text, "<<"))
         return yaml_fail(y, -EINVAL, "merge keys (<<) are not supported: write the members out");
     int rc = wire_value_reader_text(&y->r, text, y->line, y->column, &l->key);
+    if (rc == 0)
+        rc = key_note(y, l->parent, l->key);
     if (rc != 0)
         return rc;
-    if (!key_is_new(y, l->parent, l->key))
-        return wire_value_reader_fail(&y->r, -EINVAL, y->line, y->column, "\"" A_VIEW_FMT "\" is here twice",
-                                      A_VIEW_ARG(l->key));
     l->key_line = y->line;
     l->key_column = y->column;
     l->has_key = true;

@@ -100,7 +100,7 @@ static enum wire_yaml_scalar_result number_resolve(struct a_view text, struct wi
         return WIRE_YAML_SCALAR_INFINITE;
     if (!float_rewrite(text, &json))
         return WIRE_YAML_SCALAR_OK; /* a text */
-    if (!wire_number_parse(a_buf_view(&json), &ret->number))
+    if (json.failed || !wire_number_parse(a_buf_view(&json), &ret->number))
         return WIRE_YAML_SCALAR_LARGE;
     ret->type = WIRE_VALUE_DOUBLE;
     return WIRE_YAML_SCALAR_OK;

@@ -395,6 +395,29 @@ static void test_encode_errors(void **state)
     assert_non_null(strstr(a_error_text(&err), "app_uid: required"));
 }
 
+/* Memory runs out at each place in turn. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    A_ARENA_AUTO struct a_arena arena = {0};
+    A_BUF_AUTO struct a_buf bytes = {0};
+    struct wire_sl_message back, m = {.type = WIRE_SL_T_CLAIM_STATUS};
+    fill(&arena, wire_sl_struct_find(m.type), message_body(&m));
+    a_try_alloc_fail_at(1);
+    assert_int_equal(wire_sl_encode(&bytes, &m, NULL), -ENOBUFS);
+    assert_int_equal(bytes.len, 0);
+    a_try_alloc_fail_at(0);
+    assert_int_equal(wire_sl_encode(&bytes, &m, NULL), 0);
+    int r = -1;
+    for (uint64_t n = 1; r != 0; n++) {
+        A_ARENA_AUTO struct a_arena lists = {0};
+        a_try_alloc_fail_at(n);
+        r = decode(a_buf_view(&bytes), &lists, &back, NULL);
+        a_try_alloc_fail_at(0);
+        assert_true(r == -ENOMEM || (r == 0 && n > 1));
+    }
+}
+
 static void test_secrets_and_protocol(void **state)
 {
     (void)state;
@@ -411,11 +434,17 @@ static void test_secrets_and_protocol(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_varint),        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_tables),        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_list_bound),
-        cmocka_unit_test(test_text_cut),      cmocka_unit_test(test_frame_fit),
-        cmocka_unit_test(test_encode_errors), cmocka_unit_test(test_secrets_and_protocol),
+        cmocka_unit_test(test_varint),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_list_bound),
+        cmocka_unit_test(test_text_cut),
+        cmocka_unit_test(test_frame_fit),
+        cmocka_unit_test(test_encode_errors),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_secrets_and_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -428,6 +428,29 @@ static void test_make(void **state)
     assert_false(wire_value_equal(x, y));
 }
 
+/* Memory runs out at each place in turn: an error comes back, and nothing leaks. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"a\": [1, 2.5, \"x\"], \"b\": {\"c\": null, \"d\": \"long enough for a block\"}}";
+    parse_fn *const both[] = {wire_json_parse, wire_yaml_parse};
+    for (size_t k = 0; k < 2; k++) {
+        int r = -1;
+        for (uint64_t n = 1; r != 0; n++) {
+            A_ARENA_AUTO struct a_arena arena = {0};
+            A_ERROR_AUTO struct a_error err = {0};
+            struct wire_value *v;
+            assert_in_range(n, 1, 1000);
+            a_try_alloc_fail_at(n);
+            r = both[k](&arena, A_VIEW_LIT(text), "f", NULL, &v, &err);
+            a_try_alloc_fail_at(0);
+            assert_true(r == 0 || r == -ENOMEM || r == -EINVAL);
+            assert_int_equal(r == 0, err.message == NULL);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,7 +459,7 @@ int main(void)
         cmocka_unit_test(test_laughs),     cmocka_unit_test(test_positions),
         cmocka_unit_test(test_limits),     cmocka_unit_test(test_many_members),
         cmocka_unit_test(test_print_json), cmocka_unit_test(test_print_yaml),
-        cmocka_unit_test(test_make),
+        cmocka_unit_test(test_make),       cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
