@@ -365,6 +365,16 @@ static void test_print_yaml(void **state)
     assert_int_equal(wire_yaml_parse(&arena, A_VIEW_LIT(text), "f", NULL, &back, &err), 0);
     wire_yaml_print(&b, back);
     assert_string_equal(b.ptr, text);
+    static const char *const shown[][2] = {
+        {"yes", "\"yes\"\n"},   {"Off", "\"Off\"\n"}, {"n", "\"n\"\n"},   {"2001-01-01", "\"2001-01-01\"\n"},
+        {"1:30", "\"1:30\"\n"}, {"0b1", "\"0b1\"\n"}, {"500m", "500m\n"}, {"app:ocr", "app:ocr\n"},
+    };
+    for (size_t i = 0; i < A_ARRAY_SIZE(shown);
+         i++) { /* what YAML 1.1 would read as something else is quoted */
+        a_buf_reset(&b);
+        wire_yaml_print(&b, wire_value_new_string(&arena, shown[i][0]));
+        assert_string_equal(b.ptr, shown[i][1]);
+    }
     a_buf_reset(&b);
     char key[2000]; /* longer than a key may be without a mark in front of it */
     memset(key, 'k', sizeof key);
