@@ -1,0 +1,457 @@
+/* What gateways see: routes and endpoints, made from the apps, the fleets and the agents' reports. The whole
+ * view is made anew when something may have changed, compared row by row with what was sent before, and only
+ * the difference leaves; a gateway that is new, or lost frames, gets all of it. Rows are kept as the frames
+ * that are sent. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "daemon/server/server.h"
+#include "sys/log.h"
+
+struct row {
+    struct a_map_link link; /* by id */
+    char *id;               /* "r" or "e", then the id of the route or endpoint */
+    struct a_buf frame;
+    uint64_t mark;
+    struct a_node_id node; /* endpoints */
+    struct a_unit_name unit;
+};
+
+struct d_routes {
+    struct a_map rows;
+    uint64_t sequence; /* of the last change; 0 = nothing yet */
+    uint64_t mark;
+    bool touched;
+    struct a_buf delta; /* frames of the change being made */
+};
+
+/* In flight at one endpoint of one gateway, as it last said. */
+struct endpoint_load {
+    struct a_map_link link; /* of d_gateway.in_flight */
+    char *id;
+    struct a_unit_name unit;
+    uint64_t in_flight;
+};
+
+void d_routes_init(struct server *s)
+{
+    s->routes = a_new(struct d_routes);
+}
+
+static void row_free(struct d_routes *v, struct row *row)
+{
+    a_map_remove(&v->rows, &row->link);
+    a_buf_deinit(&row->frame);
+    a_free(row->id);
+    a_free(row);
+}
+
+void d_routes_free(struct server *s)
+{
+    struct d_routes *v = s->routes;
+    if (v == NULL)
+        return;
+    a_map_foreach (l, &v->rows) {
+        row_free(v, a_map_entry(l, struct row, link));
+    }
+    a_map_deinit(&v->rows);
+    a_buf_deinit(&v->delta);
+    a_free(v);
+    s->routes = NULL;
+}
+
+void d_routes_touch(struct server *s)
+{
+    if (s->routes != NULL)
+        s->routes->touched = true;
+}
+
+/* ---- making the view ---- */
+
+/* A row of the new view: sent when it is not as it was. */
+static struct row *row_put(struct d_routes *v, const char *id, const struct wire_sl_message *m)
+{
+    A_BUF_AUTO struct a_buf frame = {0};
+    struct a_map_link *l = a_map_get_str(&v->rows, id);
+    struct row *row = l != NULL ? a_map_entry(l, struct row, link) : NULL;
+    if (wire_sl_encode(&frame, m, NULL) != 0)
+        return NULL;
+    if (row == NULL) {
+        row = a_new(struct row);
+        row->id = a_strdup(id);
+        a_map_put_str(&v->rows, &row->link, row->id);
+    }
+    row->mark = v->mark;
+    if (a_view_equal(a_buf_view(&row->frame), a_buf_view(&frame)))
+        return row;
+    a_buf_reset(&row->frame);
+    a_buf_add_view(&row->frame, a_buf_view(&frame));
+    a_buf_add_view(&v->delta, a_buf_view(&frame));
+    return row;
+}
+
+static void app_routes(struct d_routes *v, const struct d_app *app)
+{
+    for (size_t i = 0; i < app->current->read.n_routes; i++) {
+        const struct unit_route *r = &app->current->read.routes[i];
+        A_AUTOFREE char *id = a_asprintf("r%s/%s%s", app->key, r->host, r->prefix);
+        struct wire_sl_message m = {.type = WIRE_SL_T_ROUTE};
+        m.route = (struct wire_sl_route){.id = a_view_str(id + 1),
+                                         .app = app->ref,
+                                         .host = a_view_str(r->host),
+                                         .prefix = a_view_str(r->prefix),
+                                         .rewrite = a_view_str(r->rewrite),
+                                         .has_rewrite = r->rewrite != NULL,
+                                         .application = a_view_str(r->application),
+                                         .timeout_ms = r->timeout_ms,
+                                         .idle_ms = r->idle_ms,
+                                         .wait_ms = r->wait_ms,
+                                         .max_body_bytes = r->max_body,
+                                         .retry_body_bytes = r->retry_body,
+                                         .idempotent = r->idempotent,
+                                         .policy = a_view_str(r->policy),
+                                         .max_ongoing = r->max_ongoing,
+                                         .units_wanted = app->orphan ? 1 : app->units};
+        (void)row_put(v, id, &m);
+    }
+}
+
+static void unit_endpoints(struct d_routes *v, const struct d_app *app, const struct sl_resource_claim *claim,
+                           enum wire_sl_endpoint_state state)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    const struct wire_sl_claim_status *c = d_claim_status(claim, &arena);
+    for (size_t i = 0; c != NULL && i < c->n_targets; i++) {
+        const struct wire_sl_target *t = &c->targets[i];
+        char *id =
+            a_arena_printf(&arena, "e%s/" A_VIEW_FMT "/" A_VIEW_FMT "@" A_VIEW_FMT ":%u", c->claim.unit.s,
+                           A_VIEW_ARG(t->application), A_VIEW_ARG(t->name), A_VIEW_ARG(t->ip), t->port);
+        struct wire_sl_message m = {.type = WIRE_SL_T_ENDPOINT};
+        m.endpoint = (struct wire_sl_endpoint){.id = a_view_str(id + 1),
+                                               .app = app->ref,
+                                               .unit = c->claim.unit,
+                                               .node = claim->node->id,
+                                               .cluster = claim->node->facts.cluster,
+                                               .application = t->application,
+                                               .ip = t->ip,
+                                               .port = t->port,
+                                               .name = t->name,
+                                               .state = t->healthy ? state : WIRE_SL_ENDPOINT_DEAD,
+                                               .proxy = t->proxy,
+                                               .network = claim->node->facts.network,
+                                               .revision = c->revision.number,
+                                               .route_prefix = t->route_prefix,
+                                               .mcpu = c->capacity.mcpu};
+        struct row *row = row_put(v, id, &m);
+        if (row != NULL) {
+            row->node = claim->node->id;
+            row->unit = c->claim.unit;
+        }
+    }
+}
+
+static enum wire_sl_endpoint_state wire_state(enum unit_endpoints e)
+{
+    return e == UNIT_ENDPOINTS_UP         ? WIRE_SL_ENDPOINT_UP
+           : e == UNIT_ENDPOINTS_DRAINING ? WIRE_SL_ENDPOINT_DRAINING
+                                          : WIRE_SL_ENDPOINT_DEAD;
+}
+
+static void fleet_endpoints(struct server *s, const struct d_app *app)
+{
+    struct unit_info u;
+    for (size_t i = 0; unit_fleet_unit(app->fleet, i, &u); i++) {
+        const struct sl_resource_claim *head = sl_resource_claim(&s->resource, &u.head_node, &u.head);
+        if (u.endpoints != UNIT_ENDPOINTS_NONE && head != NULL)
+            unit_endpoints(s->routes, app, head, wire_state(u.endpoints));
+    }
+}
+
+static void orphan_endpoints(struct server *s, const struct d_app *app)
+{
+    const struct sl_resource_claim *c = NULL;
+    while ((c = sl_resource_next_orphan(&s->resource, c)) != NULL) {
+        bool up = c->facts.member == A_MEMBER_UP && sl_resource_node_state(c->node) != A_NODE_DEAD;
+        if (strcmp(c->facts.id.app_uid.s, app->uid.s) == 0 && strcmp(c->facts.id.member.s, "head") == 0)
+            unit_endpoints(s->routes, app, c, up ? WIRE_SL_ENDPOINT_UP : WIRE_SL_ENDPOINT_DEAD);
+    }
+}
+
+static void row_gone(struct d_routes *v, struct row *row)
+{
+    struct wire_sl_message m = {.type = row->id[0] == 'r' ? WIRE_SL_T_ROUTE_GONE : WIRE_SL_T_ENDPOINT_GONE};
+    if (m.type == WIRE_SL_T_ROUTE_GONE)
+        m.route_gone.id = a_view_str(row->id + 1);
+    else
+        m.endpoint_gone.id = a_view_str(row->id + 1);
+    int rc = wire_sl_encode(&v->delta, &m, NULL);
+    a_assert(rc == 0); /* the id was encoded before */
+    row_free(v, row);
+}
+
+static void view_make(struct server *s)
+{
+    struct d_routes *v = s->routes;
+    v->mark++;
+    a_buf_reset(&v->delta);
+    a_map_foreach (l, &s->apps) {
+        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        if (app->current == NULL)
+            continue;
+        app_routes(v, app);
+        if (app->orphan)
+            orphan_endpoints(s, app);
+        else
+            fleet_endpoints(s, app);
+    }
+    a_map_foreach (l, &v->rows) {
+        struct row *row = a_map_entry(l, struct row, link);
+        if (row->mark != v->mark)
+            row_gone(v, row);
+    }
+    if (v->delta.len > 0 || v->sequence == 0)
+        v->sequence++;
+}
+
+/* ---- sending ---- */
+
+static void frame_add(struct a_buf *b, const struct wire_sl_message *m)
+{
+    int rc = wire_sl_encode(b, m, NULL);
+    a_assert(rc == 0);
+}
+
+static void view_send(struct server *s, struct d_gateway *g, bool snapshot)
+{
+    struct d_routes *v = s->routes;
+    A_BUF_AUTO struct a_buf frames = {0};
+    struct wire_sl_message begin = {.type = WIRE_SL_T_VIEW_BEGIN}, end = {.type = WIRE_SL_T_VIEW_END};
+    begin.view_begin.sequence = end.view_end.sequence = v->sequence;
+    begin.view_begin.snapshot = snapshot;
+    frame_add(&frames, &begin);
+    if (snapshot) {
+        a_map_foreach (l, &v->rows) {
+            a_buf_add_view(&frames, a_buf_view(&a_map_entry(l, struct row, link)->frame));
+        }
+    } else {
+        a_buf_add_view(&frames, a_buf_view(&v->delta));
+    }
+    frame_add(&frames, &end);
+    int rc = net_link_send_frames(g->peer->net, a_buf_view(&frames));
+    g->sent = rc == 0 ? v->sequence : 0; /* a full queue: resync, then all of it */
+    net_link_flush(g->peer->net);
+}
+
+/* Gateways keep their old view until this server knows what runs: those of its store's units that are there
+ * have reported, or were waited for long enough. */
+static bool view_is_trustworthy(const struct server *s)
+{
+    if (!s->adopted)
+        return false;
+    if (sys_loop_now_ms(s->loop) - s->started_ms >= D_SERVER_FIRST_VIEW_MS)
+        return true;
+    const struct sl_resource_node *node = NULL;
+    while ((node = sl_resource_next(&s->resource, node)) != NULL)
+        if (!node->snapshot)
+            return false;
+    return s->nodes_are_back;
+}
+
+static void units_stamp(struct server *s)
+{
+    a_map_foreach (l, &s->units) {
+        struct d_unit *u = a_map_entry(l, struct d_unit, link);
+        if (u->sequence != 0 && u->view_sequence == 0)
+            u->view_sequence = s->routes->sequence;
+    }
+}
+
+static bool all_acked(const struct server *s, uint64_t sequence)
+{
+    a_list_foreach (l, (struct a_list *)(uintptr_t)&s->gateways) {
+        const struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
+        if (g->subscribed && g->acked < sequence)
+            return false;
+    }
+    return true;
+}
+
+static uint64_t unit_in_flight(const struct server *s, const struct a_unit_name *unit)
+{
+    uint64_t n = 0;
+    a_list_foreach (l, (struct a_list *)(uintptr_t)&s->gateways) {
+        const struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
+        a_map_foreach (m, &g->in_flight) {
+            const struct endpoint_load *load = a_map_entry(m, struct endpoint_load, link);
+            if (strcmp(load->unit.s, unit->s) == 0)
+                n += load->in_flight;
+        }
+    }
+    return n;
+}
+
+/* A drain's two answers: every gateway has applied the view without the unit; then, nothing is in flight
+ * there any more. */
+static void withdrawals_tell(struct server *s)
+{
+    d_cores_enter(s);
+    a_map_foreach (l, &s->units) {
+        struct d_unit *u = a_map_entry(l, struct d_unit, link);
+        if (u->endpoints != UNIT_ENDPOINTS_DRAINING || u->view_sequence == 0 || u->app->fleet == NULL)
+            continue;
+        if (!u->withdrawn_told && all_acked(s, u->view_sequence)) {
+            u->withdrawn_told = true;
+            d_fleet_event(s, u->app,
+                          &(struct unit_fleet_event){.type = UNIT_FLEET_WITHDRAWN, .sequence = u->sequence});
+        }
+        u->in_flight = unit_in_flight(s, &u->name);
+        if (u->withdrawn_told && !u->idle_told && u->in_flight == 0) {
+            struct unit_fleet_event e = {.type = UNIT_FLEET_IDLE};
+            u->idle_told = true;
+            e.unit.unit = u->name;
+            e.unit.ok = true;
+            d_fleet_event(s, u->app, &e);
+        }
+    }
+    d_cores_leave(s);
+}
+
+void d_routes_round(struct server *s)
+{
+    struct d_routes *v = s->routes;
+    if (!v->touched || !view_is_trustworthy(s))
+        return;
+    uint64_t before = v->sequence;
+    v->touched = false;
+    view_make(s);
+    units_stamp(s);
+    a_list_foreach_safe (l, &s->gateways) {
+        struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
+        if (!g->subscribed || g->sent == v->sequence)
+            continue;
+        view_send(s, g, g->sent == 0 || g->sent != before);
+    }
+    withdrawals_tell(s);
+}
+
+/* ---- gateways ---- */
+
+void d_gateway_attach(struct d_peer *p, const struct wire_sl_hello *h)
+{
+    struct server *s = p->server;
+    struct d_gateway *g = a_new(struct d_gateway);
+    g->peer = p;
+    p->gateway = g;
+    snprintf(g->name, sizeof g->name, A_VIEW_FMT, A_VIEW_ARG(h->name));
+    snprintf(g->address, sizeof g->address, A_VIEW_FMT, A_VIEW_ARG(h->address));
+    g->port = h->port;
+    a_list_push_back(&s->gateways, &g->link);
+    struct wire_sl_message m = {.type = WIRE_SL_T_WELCOME};
+    m.welcome = (struct wire_sl_welcome){.protocol = A_MIN(h->protocol_max, (uint32_t)WIRE_SL_PROTOCOL),
+                                         .store_id = *store_id(s->store),
+                                         .server_boot_id = s->boot_id,
+                                         .attach = h->attach,
+                                         .beat_interval_ms = D_SERVER_BEAT_MS,
+                                         .version = A_VIEW_LIT(ASTRA_VERSION)};
+    (void)!net_link_send(p->net, &m, NULL);
+    sys_log(INFO, "server", "gateway.attach", "gateway connected", SYS_STR("name", g->name),
+            SYS_U64("conn", p->conn));
+}
+
+void d_gateway_detach(struct d_peer *p)
+{
+    struct server *s = p->server;
+    struct d_gateway *g = p->gateway;
+    p->gateway = NULL;
+    if (g == NULL)
+        return;
+    a_list_remove(&g->link);
+    a_map_foreach (l, &g->in_flight) {
+        struct endpoint_load *load = a_map_entry(l, struct endpoint_load, link);
+        a_free(load->id);
+        a_free(load);
+    }
+    a_map_deinit(&g->in_flight);
+    a_free(g);
+    d_routes_touch(s); /* what waited for its word waits no longer */
+}
+
+static void on_subscribe(struct server *s, struct d_gateway *g)
+{
+    g->subscribed = true;
+    g->sent = 0;
+    d_routes_touch(s);
+}
+
+static struct endpoint_load *load_get(struct d_gateway *g, const struct wire_sl_endpoint_report *m)
+{
+    struct a_map_link *l = a_map_get(&g->in_flight, m->endpoint.ptr, m->endpoint.len);
+    if (l != NULL)
+        return a_map_entry(l, struct endpoint_load, link);
+    struct endpoint_load *load = a_new(struct endpoint_load);
+    load->id = a_view_dup(m->endpoint);
+    load->unit = m->unit;
+    a_map_put(&g->in_flight, &load->link, load->id, m->endpoint.len);
+    return load;
+}
+
+static void on_endpoint_report(struct server *s, struct d_gateway *g, const struct wire_sl_endpoint_report *m)
+{
+    struct endpoint_load *load = load_get(g, m);
+    A_AUTOFREE char *id = a_asprintf("e" A_VIEW_FMT, A_VIEW_ARG(m->endpoint));
+    struct a_map_link *l = a_map_get_str(&s->routes->rows, id);
+    load->in_flight = m->in_flight;
+    if (m->refused > 0 && l != NULL) {
+        const struct row *row = a_map_entry(l, struct row, link);
+        d_resource_event(s, &(struct sl_resource_event){.type = SL_RESOURCE_REFUSED, .node = row->node});
+    }
+    if (l == NULL && m->in_flight == 0) {
+        a_map_remove(&g->in_flight, &load->link);
+        a_free(load->id);
+        a_free(load);
+    }
+    withdrawals_tell(s);
+}
+
+static void on_app_report(struct server *s, const struct wire_sl_app_report *m)
+{
+    struct d_app *app = d_app_find(s, &m->app);
+    if (app == NULL)
+        return;
+    struct d_app_counts *c = &app->counts;
+    c->requests += m->requests;
+    c->ok += m->ok;
+    c->failed_app += m->failed_app;
+    c->failed_node += m->failed_node;
+    c->failed_drain += m->failed_drain;
+    c->failed_gateway += m->failed_gateway;
+    c->failed_capacity += m->failed_capacity;
+    c->retried += m->retried;
+    c->latency_sum_us += m->latency_sum_us;
+    c->in_flight = m->in_flight;
+    c->queued = m->queued;
+}
+
+void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m)
+{
+    struct server *s = p->server;
+    switch (m->type) {
+    case WIRE_SL_T_SUBSCRIBE:
+        on_subscribe(s, p->gateway);
+        break;
+    case WIRE_SL_T_VIEW_ACK:
+        p->gateway->acked = m->view_ack.sequence;
+        withdrawals_tell(s);
+        break;
+    case WIRE_SL_T_ENDPOINT_REPORT:
+        on_endpoint_report(s, p->gateway, &m->endpoint_report);
+        break;
+    case WIRE_SL_T_APP_REPORT:
+        on_app_report(s, &m->app_report);
+        break;
+    default:
+        break; /* newer than this server */
+    }
+}

@@ -1,0 +1,402 @@
+/* The server: resource, scheduler and api roles in one process, on one loop.
+ *
+ * Agents and gateways come in by Starlink (peers.c), people by HTTP (api*.c). The resource table knows the
+ * nodes, one claimer places for all apps, one fleet per app decides; this daemon feeds them events and
+ * carries out what they ask for. Objects live in memory; the store's worker makes them durable. Nothing here
+ * waits: what takes time calls back.
+ *
+ * Between the files of this folder; nothing outside includes it. docs/components/server.md tells the whole.
+ */
+#ifndef A_DAEMON_SERVER_SERVER_H
+#define A_DAEMON_SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/random.h"
+#include "net/http_server.h"
+#include "net/starlink.h"
+#include "starlink/resource/resource.h"
+#include "starlink/sched/sched.h"
+#include "store/store.h"
+#include "sys/loop.h"
+#include "sys/pool.h"
+#include "sys/secret.h"
+#include "unit/app.h"
+#include "unit/fleet.h"
+#include "wire/starlink.h"
+
+#define D_SERVER_EVENTS 1000   /* kept per app, and for everything that belongs to no app */
+#define D_SERVER_ADOPT_MS 3000 /* three beats: then the adopt phase ends without those who are not back */
+#define D_SERVER_FIRST_VIEW_MS                                                                               \
+    8000 /* gateways get their first view when all known nodes are back, or after this */
+#define D_SERVER_BEAT_MS 1000
+
+/* ---- events ---- */
+
+struct d_event {
+    uint64_t sequence; /* over the whole server; a cursor together with its boot id */
+    uint64_t time_unix_ms;
+    const char *actor;    /* server, agent, gateway or user; static */
+    struct a_app_ref app; /* empty names: of no app */
+    char object[80];      /* unit ocr-a1b2c, node abc..., app ocr */
+    uint64_t revision;
+    enum a_reason reason;
+    char *message;
+};
+
+struct d_event_ring {
+    struct d_event events[D_SERVER_EVENTS];
+    size_t n, next;
+};
+
+/* ---- apps ---- */
+
+struct d_revision {
+    struct a_list link;          /* of d_app.revisions, oldest first */
+    struct a_map_link by_digest; /* of server.texts */
+    uint64_t number;
+    uint64_t created_unix_ms;
+    struct a_digest digest, replace, serve;
+    char *text;     /* canonical JSON: what agents fetch */
+    char *app_json; /* the completed app that it was made from */
+    char *cause;    /* who or what made it: "deploy", "undo of 3" */
+    struct a_arena arena;
+    struct unit_app read; /* from app_json; in `arena` */
+    struct unit_member_spec *members;
+    size_t n_members;
+};
+
+/* Success counts that gateways report; hours are kept for 30 days. */
+struct d_app_counts {
+    uint64_t requests, ok, failed_app, failed_node, failed_drain, failed_gateway, failed_capacity, retried;
+    uint64_t in_flight, queued; /* now */
+    uint64_t latency_sum_us;
+};
+
+struct d_app {
+    struct a_map_link by_ref, by_uid; /* of server.apps, server.uids */
+    char key[2 * A_NAME_MAX + 2];     /* namespace/name */
+    struct a_app_ref ref;
+    struct a_uuid uid;
+    uint64_t generation;
+    uint64_t store_revision; /* of its entry: resourceVersion, for If-Match */
+    uint64_t created_unix_ms;
+    uint64_t epoch_base;       /* what another store's claims of it had at most; stored */
+    uint64_t epoch;            /* in each claim: epoch_base + the store's own, which rises at each opening */
+    struct a_uuid *old_stores; /* under whose ids claims of it were made before it was adopted; stored */
+    size_t n_old_stores;
+    uint32_t units; /* wanted; the only part of the spec that a revision does not fix */
+    struct a_list revisions;
+    uint64_t wanted_revision;   /* while reading the store: number of `current` */
+    struct d_revision *current; /* NULL: orphan without its text yet */
+    uint64_t proven;
+    bool deleted;
+    bool orphan;              /* known from what agents report alone: no fleet, no entry in the store */
+    struct unit_fleet *fleet; /* NULL for orphans */
+    struct d_event_ring *events;
+    struct d_app_counts counts;
+};
+
+/* What the server keeps of a unit beside the fleet. */
+struct d_unit {
+    struct a_map_link link; /* of server.units, by name */
+    struct a_unit_name name;
+    struct d_app *app;
+    char ray_token[65]; /* 64 hex digits; in the unit's record */
+    enum unit_endpoints endpoints;
+    uint64_t sequence;      /* DRAINING: WITHDRAWN is owed for it */
+    uint64_t view_sequence; /* of the view that carried it */
+    bool withdrawn_told, idle_told;
+    uint64_t in_flight; /* summed over gateways at their last report */
+};
+
+/* ---- peers ---- */
+
+struct d_agent {
+    struct a_map_link by_node; /* of server.agents */
+    struct a_node_id node;
+    struct d_peer *peer;
+    char name[254], version[65];
+    struct a_name network;
+    struct {
+        struct a_view key, value;
+    } * labels;
+    size_t n_labels;
+    struct a_arena arena;
+    uint32_t slot;
+    uint64_t used_mcpu, used_memory; /* of the last beat */
+};
+
+enum d_peer_kind { D_PEER_NEW, D_PEER_AGENT, D_PEER_GATEWAY, D_PEER_BULK };
+
+struct d_gateway {
+    struct a_list link; /* of server.gateways */
+    struct d_peer *peer;
+    char name[254], address[254];
+    uint16_t port;
+    bool subscribed;
+    uint64_t sent, acked;   /* view sequences */
+    struct a_map in_flight; /* struct d_gateway_unit, by unit */
+};
+
+struct d_peer {
+    uint32_t magic;
+    struct a_list link; /* of server.peers */
+    struct server *server;
+    struct net_link *net;
+    uint32_t conn; /* number, for the resource table; never 0 */
+    enum d_peer_kind kind;
+    struct d_agent *agent;
+    struct d_gateway *gateway;
+    struct d_bulk *bulk;
+    struct sys_timer hello_timer;
+};
+
+/* ---- artifacts ---- */
+
+struct d_artifact {
+    struct a_map_link by_name; /* of server.artifacts: namespace/name@version */
+    char *key;
+    struct a_name namespace;
+    char *name, *version;
+    struct a_digest digest;
+    uint64_t bytes, created_unix_ms;
+    uint64_t store_revision;
+};
+
+/* ---- the server ---- */
+
+struct server_options {
+    const char *data;           /* folder */
+    const char *api, *starlink; /* addresses to listen on */
+    const char *ready_file;
+};
+
+struct server {
+    struct sys_loop *loop;
+    struct server_options options;
+    struct sys_pool *io, *hash;
+    struct store *store;
+    struct a_uuid boot_id;
+    uint64_t started_ms;
+    struct sys_secret join_token, api_token;
+    struct a_random random;
+
+    struct net_link_listener *listener;
+    struct a_list peers;
+    uint32_t last_conn;
+    struct a_map agents; /* by node id */
+    struct a_list gateways;
+
+    struct sl_resource resource;
+    struct sl_sched sched;
+    uint64_t last_gang;
+    struct a_map gangs; /* struct d_gang, by number */
+    struct a_map apps, uids, units, texts, artifacts;
+    struct a_node_id *record_nodes; /* nodes that the store's unit records name, at start */
+    size_t n_record_nodes;
+    bool adopted;             /* the adopt phase is over */
+    bool nodes_are_back;      /* all of record_nodes have reported since */
+    uint64_t request;         /* numbers of Starlink requests */
+    struct a_list operations; /* struct operation.link: writes of apps, one after the other */
+    struct a_list actions;    /* struct d_action.link: what fleets asked for, not carried out yet */
+    unsigned depth;           /* of core events under way: actions are carried out at 0 */
+
+    struct d_routes *routes;
+    struct d_event_ring *events; /* of no app */
+    uint64_t event_sequence;
+    struct a_list event_watchers; /* struct d_event_watcher.link */
+    struct a_list tickets;        /* struct d_ticket.link: bulk connections asked for */
+    struct a_list commands;       /* struct d_command.link: to nodes, unanswered */
+
+    struct net_http_server *http;
+    struct api *api; /* api.c */
+    struct sys_round round;
+    struct sys_timer wake;
+    bool stopping;
+};
+
+/* ---- events.c ---- */
+
+struct d_event_watcher {
+    struct a_list link;
+    void (*event)(void *ctx, const struct d_event *e);
+    void *ctx;
+};
+
+void d_event_add(struct server *s, const struct d_app *app, const char *actor, const char *object,
+                 uint64_t revision, enum a_reason reason, const char *fmt, ...) A_PRINTF(7, 8);
+void d_event_ring_free(struct d_event_ring *ring); /* NULL allowed */
+/* Oldest first: index 0 ... n - 1. */
+const struct d_event *d_event_at(const struct d_event_ring *ring, size_t index);
+
+/* ---- peers.c: connections ---- */
+
+int d_peers_listen(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_peers_close(struct server *s);
+/* Closes after saying why. */
+void d_peer_refuse(struct d_peer *p, enum a_code code, const char *message);
+struct d_agent *d_agent_find(const struct server *s, const struct a_node_id *node);
+/* False when the node is not connected or its queue is full: whoever sends, sends again on a view change or a
+ * time-out. */
+bool d_agent_send(struct server *s, const struct a_node_id *node, const struct wire_sl_message *m);
+
+/* ---- agents.c: what agents say ---- */
+
+void d_agent_attach(struct d_peer *p, const struct wire_sl_hello *hello);
+void d_agent_message(struct d_peer *p, const struct wire_sl_message *m);
+void d_agent_detach(struct d_peer *p);
+/* Cordon, uncordon, drain, undrain: done(ctx, NULL) when the node has it on disk, else why not. */
+void d_node_command(struct server *s, const struct a_node_id *node, enum wire_sl_node_action action,
+                    uint64_t deadline_ms, void (*done)(void *ctx, const struct a_error *error), void *ctx);
+
+/* ---- cores.c: feeding the cores and carrying out what they ask for ---- */
+
+void d_resource_event(struct server *s, struct sl_resource_event *e);
+void d_sched_event(struct server *s, struct sl_sched_event *e);
+void d_fleet_event(struct server *s, struct d_app *app, struct unit_fleet_event *e);
+/* The claimer's number for a fleet's gang: fleets number their own. */
+uint64_t d_gang_new(struct server *s, struct d_app *app, const struct unit_action *place);
+uint64_t d_gang_number(const struct server *s, const struct d_app *app, uint64_t fleet_number); /* 0 = none */
+void d_gang_forget(struct server *s, uint64_t number);
+void d_gangs_drop(struct server *s, const struct d_app *app);
+/* Begin and end of whatever enters a core: at the outermost end queued actions are carried out. */
+void d_cores_enter(struct server *s);
+void d_cores_leave(struct server *s);
+/* Deadlines of all cores; once per round. */
+void d_cores_round(struct server *s);
+uint64_t d_cores_deadline(struct server *s);
+/* The last CLAIM_STATUS of a claim, decoded into `arena`; NULL when there is none. */
+const struct wire_sl_claim_status *d_claim_status(const struct sl_resource_claim *claim,
+                                                  struct a_arena *arena);
+struct d_unit *d_unit_find(const struct server *s, const struct a_unit_name *name);
+struct d_unit *d_unit_get(struct server *s, struct d_app *app,
+                          const struct a_unit_name *name); /* made when absent */
+
+/* ---- actions.c: what fleets ask for ---- */
+
+void d_action_queue(struct server *s, struct d_app *app, const struct unit_action *action);
+/* Carries out all that is queued. */
+void d_actions_run(struct server *s);
+/* What was queued for an app that is going away. */
+void d_actions_drop(struct server *s, const struct d_app *app);
+
+/* ---- apps.c: apps and revisions ---- */
+
+/* Reads all from the store. Before the loop runs. */
+int d_apps_load(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_apps_free(struct server *s);
+struct d_app *d_app_find(const struct server *s, const struct a_app_ref *ref);
+struct d_app *d_app_by_uid(const struct server *s, const struct a_uuid *uid);
+
+struct d_app_result {
+    struct d_app *app; /* NULL on failure */
+    bool changed;      /* false: the same as before */
+    bool new_revision;
+};
+typedef void d_app_done(void *ctx, const struct d_app_result *result, const struct a_error *error);
+
+/* `app` was completed by unit_app_check and its sources resolved. Makes a revision when more than `units`
+ * differs, stores, tells the fleet, then done. if_match 0 = any, else the store revision that it must still
+ * have (A_CODE_CONFLICT). */
+void d_app_put(struct server *s, const struct wire_value *app, const struct unit_source *sources,
+               size_t n_sources, uint64_t if_match, d_app_done *done, void *ctx);
+void d_app_scale(struct server *s, struct d_app *app, uint32_t units, d_app_done *done, void *ctx);
+/* Back to revision `to`; 0 = the newest one before the current one that was proven, else just the one before.
+ */
+/* The fleet's own verdicts: stored, without a new generation. */
+void d_app_proven(struct server *s, struct d_app *app, uint64_t revision);
+void d_app_undone(struct server *s, struct d_app *app, uint64_t from, uint64_t to);
+/* Nothing of a deleted app is left: its entries become a tombstone, the object goes. */
+void d_app_gone(struct server *s, struct d_app *app);
+void d_app_undo(struct server *s, struct d_app *app, uint64_t to, d_app_done *done, void *ctx);
+void d_app_delete(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
+/* Orphans: make it an app of this store again, or release all its claims. */
+void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
+void d_app_release_orphans(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
+/* The completed app with its present units, status left out; in `arena`. */
+struct wire_value *d_app_tree(const struct d_app *app, struct a_arena *arena);
+/* Known from now on: in the tables, with a fleet unless it is an orphan. */
+void d_app_add(struct server *s, struct d_app *app);
+/* Out of every table, and freed. */
+void d_app_remove(struct server *s, struct d_app *app);
+/* Tells the fleet what is wanted now. */
+void d_app_desire(struct server *s, struct d_app *app);
+struct d_app *d_app_new(const struct a_app_ref *ref, const struct a_uuid *uid);
+/* NULL (reterr) when the text is none of ours. `text` NULL: it is made from the app and its sources. */
+struct d_revision *d_revision_new(const struct wire_value *app, const struct a_uuid *uid, uint64_t number,
+                                  const struct unit_source *sources, size_t n_sources, const char *cause);
+struct d_revision *d_revision_read(struct a_view text, uint64_t number, struct a_error *reterr);
+void d_revision_free(struct d_revision *r); /* NULL allowed */
+/* The adopt phase is over: fleets may place from here on. */
+void d_apps_adopted(struct server *s);
+
+/* ---- orphans.c ---- */
+
+/* A claim of an app that no store knows: the app is listed, its routes stay. */
+void d_orphan_seen(struct server *s, const struct sl_resource_claim *claim);
+/* The text of a revision arrived from a node. */
+void d_orphan_text(struct server *s, const struct a_digest *digest, struct a_view text);
+/* Texts of revisions that agents ask for; NULL = none. */
+const char *d_revision_text(const struct server *s, const struct a_digest *digest);
+struct d_revision *d_app_revision(const struct d_app *app, uint64_t number);
+
+/* ---- routes.c: what gateways see ---- */
+
+void d_routes_init(struct server *s);
+void d_routes_free(struct server *s);
+/* An app's routes or a unit's endpoints may have changed: the view is brought up to date at the end of the
+ * round. */
+void d_routes_touch(struct server *s);
+void d_routes_round(struct server *s);
+void d_gateway_attach(struct d_peer *p, const struct wire_sl_hello *hello);
+void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m);
+void d_gateway_detach(struct d_peer *p);
+
+/* ---- artifacts.c, bulk.c ---- */
+
+int d_artifacts_load(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_artifacts_free(struct server *s);
+/* DATA/artifacts/sha256/HEX; owned by the caller. */
+char *d_artifact_path(const struct server *s, const struct a_digest *digest);
+/* "name@version", "name" (the newest) or "sha256:HEX": its digest; false when it is not here. */
+bool d_artifact_resolve(const struct server *s, const struct a_name *namespace, const char *source,
+                        struct a_digest *ret);
+/* The file is in place already (written by the upload): makes the name known, durable, then done. The same
+ * name@version with another digest is A_CODE_CONFLICT: versions are immutable. */
+void d_artifact_put(struct server *s, const struct a_name *namespace, const char *name, const char *version,
+                    const struct a_digest *digest, uint64_t bytes,
+                    void (*done)(void *ctx, const struct a_error *error), void *ctx);
+
+void d_bulk_attach(struct d_peer *p, const struct wire_sl_hello *hello);
+void d_bulk_message(struct d_peer *p, const struct wire_sl_message *m);
+void d_bulk_detach(struct d_peer *p);
+
+/* What is asked of a node over a bulk connection that it dials: logs, or an artifact. */
+struct d_ticket_ops {
+    void (*log)(void *ctx, const struct wire_sl_bulk_log *log); /* optional: before a file's bytes */
+    /* Return false to stop reading for now; d_ticket_resume() goes on. */
+    bool (*data)(void *ctx, struct a_view bytes);
+    void (*end)(void *ctx,
+                const struct a_error *error); /* exactly once, unless cancelled; error NULL = complete */
+};
+struct d_ticket;
+/* Fails (NULL, reterr) when the node is not connected. `ask` without its ticket and node. */
+struct d_ticket *d_ticket_open(struct server *s, const struct a_node_id *node,
+                               const struct wire_sl_open_bulk *ask, const struct d_ticket_ops *ops, void *ctx,
+                               struct a_error *reterr);
+void d_ticket_resume(struct d_ticket *t);
+void d_ticket_cancel(struct d_ticket *t); /* NULL allowed; no call afterwards */
+
+/* ---- api.c ---- */
+
+int d_api_start(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_api_stop(struct server *s);
+uint16_t d_api_port(const struct server *s); /* the real one */
+
+#endif
