@@ -3,7 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 20
-SIM_SEEDS ?= 20
+SIM_SEEDS ?= 1000
 export BUILD FUZZ_SECONDS SIM_SEEDS
 
 all: $(BUILD)/build.ninja

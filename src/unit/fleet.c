@@ -83,6 +83,7 @@ static void on_record(struct unit_fleet *self, const struct unit_record *r)
     struct unit *unit = fleet_unit_new(self, &r->unit, r->revision, A_UNIT_FETCHING);
     unit->cluster = r->cluster;
     unit->recorded = unit->restored = true;
+    unit->endpoints = UNIT_ENDPOINTS_STALE;
     for (size_t i = 0; i < r->n_members; i++) {
         struct fleet_member *m = unit_member_add(unit, &r->members[i], A_MEMBER_BOUND);
         m->restored = true;
@@ -104,6 +105,7 @@ static struct fleet_member *stray(struct unit_fleet *self, const struct unit_rep
         unit = fleet_unit_new(self, &r->claim.unit, r->revision, A_UNIT_FETCHING);
         unit->cluster = r->cluster;
         unit->restored = true;
+        unit->endpoints = UNIT_ENDPOINTS_STALE;
         unit_move(unit, A_UNIT_LOST, A_REASON_ORPHANED, "its record is not known");
     }
     struct unit_record_member at = {.name = r->claim.member,

@@ -199,8 +199,8 @@ enum unit_action_type {
     UNIT_ACTION_BIND,       /* gang: COMMIT it; each BIND goes with unit, revision, token */
     UNIT_ACTION_RELEASE,    /* claim on node, with store_id, epoch, reason, grace_ms, until it is gone */
     UNIT_ACTION_CONFIG,     /* PUT revision into unit through claim (its head) on node */
-    UNIT_ACTION_ENDPOINTS,  /* unit's endpoints are now in `endpoints`; on DRAINING answer WITHDRAWN with >=
-                               sequence */
+    UNIT_ACTION_ENDPOINTS,  /* unit's endpoints are now in `endpoints`; on DRAINING and DEAD answer WITHDRAWN
+                               with >=  sequence */
     UNIT_ACTION_EVENT,      /* for `astra events`: unit, member, reason, message */
     UNIT_ACTION_STATUS,     /* unit_fleet_status() changed */
     UNIT_ACTION_PROVEN,     /* revision is completely rolled out: store it as the app's proven one */
@@ -213,6 +213,7 @@ enum unit_endpoints {
     UNIT_ENDPOINTS_UP,       /* all that the head reports */
     UNIT_ENDPOINTS_DRAINING, /* nothing new; what is in flight finishes */
     UNIT_ENDPOINTS_DEAD,     /* what is in flight is re-sent at once */
+    UNIT_ENDPOINTS_STALE,    /* never told by this fleet: gateways may have it from before a restart */
 };
 
 struct unit_action {

@@ -58,6 +58,11 @@ void unit_cancel_gang(struct unit *unit)
     unit_forget_gang(unit);
 }
 
+bool unit_is_offered(const struct unit *unit)
+{
+    return unit->endpoints == UNIT_ENDPOINTS_UP || unit->endpoints == UNIT_ENDPOINTS_STALE;
+}
+
 void unit_drain(struct unit *unit, enum a_reason reason, const char *message)
 {
     char *text = a_arena_strdup(&unit->fleet->arena, message);
@@ -69,7 +74,7 @@ void unit_drain(struct unit *unit, enum a_reason reason, const char *message)
         unit->fleet->dirty = true;
         return;
     }
-    if (unit->endpoints == UNIT_ENDPOINTS_UP)
+    if (unit_is_offered(unit))
         unit_endpoints_set(unit, UNIT_ENDPOINTS_DRAINING);
     if (!unit_in(unit, A_SM_BIT(A_UNIT_DRAINING)))
         unit_move(unit, A_UNIT_DRAINING, reason, text);
@@ -88,16 +93,16 @@ static bool unit_is_quiet(struct unit *unit)
 {
     struct unit_fleet *self = unit->fleet;
     const struct fleet_member *head = unit_head(unit);
-    if (unit->endpoints != UNIT_ENDPOINTS_DRAINING)
-        return unit->endpoints != UNIT_ENDPOINTS_UP;
-    if (unit->quiet)
+    if (unit->endpoints == UNIT_ENDPOINTS_NONE || unit->quiet)
         return true;
     if (head == NULL || head->sm.state == A_MEMBER_LOST || head->sm.state == A_MEMBER_EXITED) {
         unit_endpoints_set(unit, UNIT_ENDPOINTS_DEAD); /* what is in flight there will not finish */
         return true;
     }
-    if (self->withdrawn < unit->sequence)
+    if (unit_is_offered(unit) || self->withdrawn < unit->sequence)
         return false;
+    if (unit->endpoints == UNIT_ENDPOINTS_DEAD)
+        return true; /* gateways have re-sent what was in flight */
     if (unit->drain_until_ms == A_NEVER)
         unit->drain_until_ms = self->now_ms + self->desired.drain_requests_ms;
     unit->quiet = unit->idle || self->now_ms >= unit->drain_until_ms;

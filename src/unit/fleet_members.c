@@ -47,7 +47,7 @@ static struct fleet_member *successor(const struct unit *unit, const struct flee
     return NULL;
 }
 
-static void place_successor(struct unit *unit, struct fleet_member *old)
+static void place_member(struct unit *unit, const struct unit_member_spec *want, enum a_reason reason)
 {
     struct unit_fleet *self = unit->fleet;
     if (unit->gang != 0 || self->poisoned)
@@ -58,7 +58,7 @@ static void place_successor(struct unit *unit, struct fleet_member *old)
     }
     struct unit_member_spec *spec = a_arena_new(&self->arena, struct unit_member_spec);
     uint32_t *attempt = a_arena_new(&self->arena, uint32_t);
-    *spec = (struct unit_member_spec){.name = old->at.name, .capacity = old->at.capacity};
+    *spec = *want;
     *attempt = unit->attempt + 1;
     do
         unit->gang = a_random_u64(&self->random);
@@ -70,7 +70,20 @@ static void place_successor(struct unit *unit, struct fleet_member *old)
     action->members = spec;
     action->attempts = attempt;
     action->n_members = 1;
-    fleet_say(unit, old, old->reason, "%s is replaced", old->at.name.s);
+    fleet_say(unit, NULL, reason, "a new %s is placed", want->name.s);
+}
+
+/* Workers that the revision wants and the unit has not: after an adoption that found only a part of it. */
+static void place_missing(struct unit *unit)
+{
+    const struct unit_revision_info *r = fleet_revision(unit->fleet, unit->revision);
+    for (size_t i = 0; r != NULL && i < r->n_members; i++) {
+        bool there = r->members[i].head;
+        unit_foreach_member (m, unit)
+            there = there || (!m->superfluous && strcmp(m->at.name.s, r->members[i].name.s) == 0);
+        if (!there)
+            place_member(unit, &r->members[i], A_REASON_NODE_LOST);
+    }
 }
 
 /* Why a worker has to go; NONE = it stays. */
@@ -100,18 +113,18 @@ static void worker_step(struct unit *unit, struct fleet_member *m)
     if (over)
         unit_release_member(unit, m, why);
     if (next == NULL)
-        place_successor(unit, m);
+        place_member(unit, &(struct unit_member_spec){.name = m->at.name, .capacity = m->at.capacity}, why);
     else if (next->sm.state == A_MEMBER_UP || why != A_REASON_DRAINED)
         unit_release_member(unit, m, why == A_REASON_NONE ? A_REASON_SUPERSEDED : why);
     if (m->gone && next != NULL)
         unit_member_free(m);
 }
 
-/* A worker that cannot start takes a unit along that never served: the cause is the app's more often than
- * not, and the message is wanted. */
+/* A worker that cannot start takes a unit along that surely never served: the cause is the app's more often
+ * than not, and the message is wanted. */
 static bool start_failed(struct unit *unit)
 {
-    if (unit->was_ready || unit_in(unit, A_SM_BIT(A_UNIT_LOST)))
+    if (unit->was_ready || unit->restored)
         return false;
     unit_foreach_member (m, unit)
         if (!m->at.head && !m->gone && !m->superfluous && m->sm.state == A_MEMBER_EXITED && !m->releasing &&
@@ -133,9 +146,11 @@ void fleet_members(struct unit_fleet *self)
         if (u->ending || !unit_in(u, bound) || start_failed(u))
             continue;
         unit_judge(u);
-        if (!u->condemned)
-            unit_foreach_member (m, u)
-                if (!m->at.head && !m->superfluous)
-                    worker_step(u, m);
+        if (u->condemned)
+            continue;
+        place_missing(u);
+        unit_foreach_member (m, u)
+            if (!m->at.head && !m->superfluous)
+                worker_step(u, m);
     }
 }

@@ -51,7 +51,7 @@ static bool head_is_ready(struct unit *unit, const struct fleet_member *head)
 {
     if (!head_serves(head) || !head->warmed)
         return false;
-    if (unit->restored) {
+    if (unit->restored || unit->was_ready) {
         take_deployed(unit, head);
         return true;
     }
@@ -151,8 +151,7 @@ static void observe_head_over(struct unit *unit, const struct fleet_member *head
     unit->ending = true;
     unit_move(unit, A_UNIT_LOST, A_REASON_HEAD_LOST, printf_arena(unit, "its head is gone", message));
     budget_add(&unit->budget, self->now_ms);
-    if (self->n_heirs < A_ARRAY_SIZE(self->heirs))
-        self->heirs[self->n_heirs++] = unit->budget;
+    fleet_bequeath(unit);
     unit_release_all(unit, A_REASON_HEAD_LOST);
 }
 
@@ -165,6 +164,7 @@ static void observe_bound(struct unit *unit)
         return;
     }
     if (head->sm.state == A_MEMBER_LOST) {
+        unit->config_revision = 0;
         unit_endpoints_set(unit, UNIT_ENDPOINTS_DEAD);
         unit_move(unit, A_UNIT_LOST, A_REASON_NODE_LOST,
                   printf_arena(unit, "the node of its head is gone", head->at.node.s));

@@ -5,7 +5,8 @@
  *   create   while current < wanted and live < wanted + surge
  *   drain    an outdated one that serves, while serving others >= wanted - unavailable
  *   drop     an outdated one that never served, at once
- *   shrink   while current > wanted: the least useful one
+ *   shrink   while current > wanted: the least useful one; while live > wanted + surge (units came back): one
+ * that holds nothing yet
  *
  * A new revision is on probation until it is proven: its units count as serving only after `bake`. When one
  * of them cannot start, or nothing moves for progressDeadline, the target goes back to the proven revision,
@@ -179,6 +180,15 @@ static struct unit *least_useful(const struct unit_fleet *self)
         if (unit_current(u) && (worst == NULL || uselessness(u) >= uselessness(worst)))
             worst = u;
     return worst;
+}
+
+/* A unit that holds nothing: the one to drop when adopted ones have filled its place. */
+static struct unit *unplaced(const struct unit_fleet *self)
+{
+    fleet_foreach_unit (u, self)
+        if (unit_live(u) && unit_in(u, A_SM_BIT(A_UNIT_PLANNED) | A_SM_BIT(A_UNIT_FAILED)))
+            return u;
+    return NULL;
 }
 
 /* An outdated unit that may go now, or NULL. */
@@ -361,6 +371,8 @@ void fleet_plan(struct unit_fleet *self)
         unit_leave(u, leave_reason(u));
     for (struct unit *u; c = fleet_census(self), c.current > wanted && (u = least_useful(self)) != NULL;)
         unit_leave(u, A_REASON_REQUESTED);
+    for (struct unit *u; c = fleet_census(self), c.live > wanted + surge && (u = unplaced(self)) != NULL;)
+        unit_leave(u, A_REASON_SUPERSEDED);
     while (c = fleet_census(self),
            c.current < wanted && c.live < wanted + surge && !self->stopped && !self->poisoned)
         fleet_create(self);

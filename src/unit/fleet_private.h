@@ -146,6 +146,8 @@ bool unit_member_move(struct unit *unit, struct fleet_member *m, enum a_member_s
 void unit_end(struct unit *unit, enum a_reason reason);
 uint32_t budget_add(struct fleet_budget *b, uint64_t now_ms);
 uint64_t budget_pause_ms(uint32_t failures);
+/* Its successor starts with this unit's budget. */
+void fleet_bequeath(const struct unit *unit);
 /* A unit that was not READY yet cannot start: release, wait, try again, or give up for now. */
 void unit_fail(struct unit *unit, enum a_reason reason, const char *message);
 
@@ -153,6 +155,8 @@ void unit_fail(struct unit *unit, enum a_reason reason, const char *message);
 void unit_forget_gang(struct unit *unit);
 
 /* fleet_drain.c */
+/* Gateways may send requests to it. */
+bool unit_is_offered(const struct unit *unit);
 void unit_endpoints_set(struct unit *unit, enum unit_endpoints to);
 void unit_release_member(struct unit *unit, struct fleet_member *m, enum a_reason reason);
 void unit_release_all(struct unit *unit, enum a_reason reason);

@@ -252,17 +252,29 @@ static bool is_final(enum a_reason reason)
     }
 }
 
+void fleet_bequeath(const struct unit *unit)
+{
+    struct unit_fleet *self = unit->fleet;
+    if (self->n_heirs < A_ARRAY_SIZE(self->heirs))
+        self->heirs[self->n_heirs++] = unit->budget;
+}
+
 void unit_fail(struct unit *unit, enum a_reason reason, const char *message)
 {
     struct unit_fleet *self = unit->fleet;
     char *text = a_arena_strdup(&self->arena, message);
     uint32_t failures = budget_add(&unit->budget, self->now_ms);
-    unit->final = is_final(reason) || failures >= UNIT_BUDGET;
-    unit->retry_ms = self->now_ms + (unit->final ? UNIT_BACKOFF_MAX_MS : budget_pause_ms(failures));
-    size_t n = strlen(text);
-    n = A_MIN(n, sizeof self->last_failure - 1);
+    size_t n = A_MIN(strlen(text), sizeof self->last_failure - 1);
     memcpy(self->last_failure, text, n);
     self->last_failure[n] = '\0';
+    if (unit_is_offered(unit)) { /* it may serve, from before a restart: out in order, and another one */
+        fleet_bequeath(unit);
+        unit_drain(unit, reason, text);
+        return;
+    }
+    unit->final = is_final(reason) || failures >= UNIT_BUDGET;
+    unit->retry_ms = self->now_ms + (unit->final ? UNIT_BACKOFF_MAX_MS : budget_pause_ms(failures));
+    unit->config_revision = 0;
     unit_endpoints_set(unit, UNIT_ENDPOINTS_NONE);
     unit_cancel_gang(unit);
     unit_move(unit, A_UNIT_FAILED, reason, text);

@@ -87,7 +87,9 @@ static inline void answer(struct world *w, const struct unit_action *a)
         e.gone.claim = a->claim;
         e.gone.node = a->node;
         step(w, e);
-    } else if (a->type == UNIT_ACTION_ENDPOINTS && a->endpoints == UNIT_ENDPOINTS_DRAINING && !w->hold_ack) {
+    } else if (a->type == UNIT_ACTION_ENDPOINTS &&
+               (a->endpoints == UNIT_ENDPOINTS_DRAINING || a->endpoints == UNIT_ENDPOINTS_DEAD) &&
+               !w->hold_ack) {
         e.type = UNIT_FLEET_WITHDRAWN;
         e.sequence = a->sequence;
         struct a_unit_name unit = a->unit;

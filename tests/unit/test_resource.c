@@ -295,8 +295,6 @@ static void test_silence(void **state)
     assert_int_equal(state_of(w, 1), A_NODE_UP);
     sleep_ms(w, SL_RESOURCE_SILENT_MS);
     assert_true(told(w, SL_RESOURCE_DELTA_DISCONNECT));
-    assert_int_equal(state_of(w, 1), A_NODE_SUSPECT);
-    sleep_ms(w, SL_RESOURCE_CLOSED_MS);
     assert_int_equal(state_of(w, 1), A_NODE_DEAD);
     sleep_ms(w, SL_RESOURCE_FORGET_MS);
     assert_null(get(w, 1));

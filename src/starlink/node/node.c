@@ -268,8 +268,9 @@ static bool bind_begin(struct sl_node *self, struct sl_node_request *r)
     if (c == NULL || c->state.state == A_CLAIM_RELEASED)
         return answer(self, r, SL_NODE_UNKNOWN_CLAIM);
     enum sl_node_result result = authority(self, e, c);
-    bool adopts = c->state.state == A_CLAIM_BOUND && result == SL_NODE_WRONG_STORE &&
-                  e->epoch > sl_node_epoch(self, &e->id.app_uid);
+    /* equal to the highest: another claim of the app on this node was adopted a moment ago */
+    bool adopts = c->state.state == A_CLAIM_BOUND && result == SL_NODE_WRONG_STORE && e->epoch > c->epoch &&
+                  e->epoch >= sl_node_epoch(self, &e->id.app_uid);
     if (result != SL_NODE_OK && !adopts)
         return answer(self, r, result);
     if (c->state.state == A_CLAIM_BOUND)

@@ -5,7 +5,7 @@
  *   closed, and an endpoint refused     DEAD at once
  *   closed for SL_RESOURCE_CLOSED_MS    DEAD
  *   no beat for SL_RESOURCE_SUSPECT_MS  SUSPECT
- *   no beat for SL_RESOURCE_SILENT_MS   the connection is closed by us, and counts as closed from then on
+ *   no beat for SL_RESOURCE_SILENT_MS   the connection is closed by us, and counts as closed since the last beat
  *   two connections that both speak     SUSPECT, reason DuplicateIdentity
  *   attached, all claims told           UP, DRAINING or DRAINED as the node says
  *
@@ -97,6 +97,7 @@ static uint64_t open_assess(struct sl_resource *self, struct sl_resource_node *n
     if (self->now_ms - from >= SL_RESOURCE_SILENT_MS) {
         resource_disconnect(self, node, node->conn, A_REASON_NODE_LOST);
         liveness_closed(self, node);
+        node->closed_ms = beat; /* silence is no weaker evidence than a closed connection */
         return closed_assess(self, node);
     }
     bool silent = since(self, beat) >= SL_RESOURCE_SUSPECT_MS;

@@ -1,0 +1,812 @@
+/* A server around sl_resource, sl_sched and one fleet per app. What one core says becomes an event of another
+ * in a queue, so that no core is stepped from within its own update. The store writes in order and takes its
+ * time; the gateways acknowledge in theirs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "lib/sim.h"
+
+/* One event for one core, with what it points to. */
+struct work {
+    struct work *next;
+    int app; /* of a fleet; -1 = the scheduler */
+    struct unit_fleet_event fleet;
+    struct sl_sched_event sched;
+    struct unit_report report;
+    struct unit_record_member members[4];
+    struct sl_gang_request request;
+    struct sl_gang_member gang_members[4];
+    struct sl_gang_used used[64];
+    struct sl_claim_order order;
+    struct a_capacity free;
+    char text[256];
+};
+
+struct server_ref {
+    uint32_t life;
+    int app, gateway;
+    struct a_unit_name unit;
+    uint64_t sequence;
+    enum unit_endpoints endpoints;
+    struct stored_record record;
+};
+
+static void server_work(struct sim *sim);
+static void server_arm(struct sim *sim);
+
+struct app *server_app(struct sim *sim, const struct a_uuid *uid)
+{
+    for (int i = 0; i < sim->n_apps; i++)
+        if (strcmp(sim->apps[i].uid.s, uid->s) == 0)
+            return &sim->apps[i];
+    return NULL;
+}
+
+static struct work *work_new(struct sim *sim, int app)
+{
+    struct work *w = a_new(struct work);
+    w->app = app;
+    if (sim->server.tail == NULL)
+        sim->server.head = w;
+    else
+        sim->server.tail->next = w;
+    sim->server.tail = w;
+    return w;
+}
+
+static struct work *fleet_event(struct sim *sim, int app, enum unit_fleet_event_type type)
+{
+    struct work *w = work_new(sim, app);
+    w->fleet.type = type;
+    return w;
+}
+
+static struct work *sched_event(struct sim *sim, enum sl_sched_event_type type)
+{
+    struct work *w = work_new(sim, -1);
+    w->sched.type = type;
+    return w;
+}
+
+/* ---- resource ---- */
+
+static void view_update(struct sim *sim, const struct sl_resource_node *node)
+{
+    struct sl_view_node row = {.id = node->id, .cluster = node->facts.cluster, .zone = node->facts.zone};
+    enum a_node_state state = sl_resource_node_state(node);
+    memcpy(row.host, node->facts.host, sizeof row.host);
+    row.capacity = node->facts.capacity;
+    row.free = node->facts.free;
+    row.connected = node->conn != 0;
+    if (state == A_NODE_DRAINING || state == A_NODE_DRAINED)
+        row.unfit = SL_UNFIT_DRAINING;
+    else if (node->facts.flags & SL_RESOURCE_NODE_CORDONED)
+        row.unfit = SL_UNFIT_CORDONED;
+    else if (!sl_resource_node_placeable(node))
+        row.unfit = SL_UNFIT_AWAY;
+    sl_view_set(&sim->server.sched.view, &row);
+    sched_event(sim, SL_SCHED_VIEW)->sched.node = node->id;
+}
+
+static void delta_node(struct sim *sim, const struct sl_resource_delta *d)
+{
+    view_update(sim, d->node);
+    for (int i = 0; i < sim->n_apps; i++) {
+        struct work *w = fleet_event(sim, i, UNIT_FLEET_NODE);
+        w->fleet.node.id = d->node->id;
+        w->fleet.node.state = sl_resource_node_state(d->node);
+        fleet_event(sim, i, UNIT_FLEET_CAPACITY);
+    }
+}
+
+static void delta_claim(struct sim *sim, const struct sl_resource_delta *d)
+{
+    const struct sl_resource_claim_facts *c = &d->claim->facts;
+    const struct app *app = server_app(sim, &c->id.app_uid);
+    struct msg m;
+    if (d->claim->orphan || app->fleet == NULL)
+        return;
+    memcpy(&m, c->detail.ptr, sizeof m);
+    struct work *w = fleet_event(sim, (int)(app - sim->apps), UNIT_FLEET_REPORT);
+    w->report = (struct unit_report){.claim = c->id,
+                                     .node = d->node->id,
+                                     .cluster = d->node->facts.cluster,
+                                     .zone = d->node->facts.zone,
+                                     .store_id = c->store_id,
+                                     .epoch = c->epoch,
+                                     .revision = c->revision,
+                                     .capacity = c->capacity,
+                                     .claim_state = c->state,
+                                     .member_state = c->member,
+                                     .reason = c->reason,
+                                     .head = m.head,
+                                     .warmed = m.warmed,
+                                     .serve = m.serve,
+                                     .endpoints = m.endpoints,
+                                     .deployed = m.deployed};
+    memcpy(w->report.host, d->node->facts.host, sizeof w->report.host);
+    w->fleet.report = &w->report;
+}
+
+static void delta_claim_gone(struct sim *sim, const struct sl_resource_delta *d)
+{
+    const struct a_claim_id *id = &d->claim->facts.id;
+    const struct app *app = server_app(sim, &id->app_uid);
+    struct work *w = sched_event(sim, SL_SCHED_GONE);
+    w->sched.node = d->node->id;
+    w->sched.gone = *id;
+    w = fleet_event(sim, (int)(app - sim->apps), UNIT_FLEET_GONE);
+    w->fleet.gone.claim = *id;
+    w->fleet.gone.node = d->node->id;
+}
+
+static void resource_update(struct sim *sim, const struct sl_resource_update *u)
+{
+    for (size_t i = 0; i < u->n_deltas; i++) {
+        const struct sl_resource_delta *d = &u->deltas[i];
+        switch (d->type) {
+        case SL_RESOURCE_DELTA_NODE:
+            delta_node(sim, d);
+            break;
+        case SL_RESOURCE_DELTA_LOAD:
+            view_update(sim, d->node);
+            break;
+        case SL_RESOURCE_DELTA_CLAIM:
+            delta_claim(sim, d);
+            break;
+        case SL_RESOURCE_DELTA_CLAIM_GONE:
+            delta_claim_gone(sim, d);
+            break;
+        case SL_RESOURCE_DELTA_DISCONNECT:
+            net_close_server(sim, d->conn);
+            break;
+        case SL_RESOURCE_DELTA_NODE_GONE:
+            sim_fail(sim, "a node was forgotten within the hour");
+            break;
+        }
+    }
+}
+
+static int resource_step(struct sim *sim, struct sl_resource_event *e)
+{
+    struct sl_resource_update u;
+    e->now_ms = sim->now;
+    int rc = sl_resource_step(&sim->server.resource, e, &u);
+    resource_update(sim, &u);
+    return rc;
+}
+
+static void receive_hello(struct sim *sim, const struct msg *m)
+{
+    const struct node *n = &sim->nodes[m->node];
+    struct sl_resource_node_facts facts = {.cluster = n->cluster, .capacity = m->capacity, .free = m->free};
+    struct sl_resource_event e = {.type = SL_RESOURCE_ATTACH, .node = n->id, .conn = m->conn};
+    snprintf(facts.host, sizeof facts.host, "%s", n->host);
+    facts.flags = m->flags;
+    e.attach.incarnation = m->incarnation;
+    e.attach.attach = m->attach;
+    e.attach.facts = &facts;
+    resource_step(sim, &e);
+}
+
+static void receive_reply(struct sim *sim, const struct msg *m)
+{
+    if (m->answers == MSG_CONFIG || m->answers == MSG_COMMAND)
+        return;
+    struct work *w = sched_event(sim, SL_SCHED_REPLY);
+    bool ok = m->result == SL_NODE_OK;
+    w->sched.node = sim->nodes[m->node].id;
+    w->sched.reply.id = m->id;
+    w->free = m->free;
+    w->sched.reply.free = &w->free;
+    w->sched.reply.reason = A_REASON_NO_CAPACITY;
+    if (m->result == SL_NODE_UNKNOWN_CLAIM)
+        w->sched.reply.what = SL_REPLY_GONE;
+    else if (!ok)
+        w->sched.reply.what = SL_REPLY_REFUSED;
+    else if (m->answers == MSG_RESERVE)
+        w->sched.reply.what = SL_REPLY_GRANTED;
+    else if (m->answers == MSG_BIND)
+        w->sched.reply.what = SL_REPLY_BOUND;
+    else
+        w->sched.reply.what = m->claim_state == A_CLAIM_RELEASED ? SL_REPLY_GONE : SL_REPLY_RELEASING;
+}
+
+void server_receive(struct sim *sim, const struct msg *m)
+{
+    struct sl_resource_event e = {.node = sim->nodes[m->node].id, .conn = m->conn, .sequence = m->sequence};
+    struct sl_resource_node_facts facts = {.capacity = m->capacity, .free = m->free, .flags = m->flags};
+    struct sl_resource_claim_facts claim = {.id = m->id,
+                                            .store_id = m->store_id,
+                                            .epoch = m->epoch,
+                                            .revision = m->revision,
+                                            .capacity = m->capacity,
+                                            .state = m->claim_state,
+                                            .member = m->member_state,
+                                            .reason = m->reason,
+                                            .detail = {(const char *)m, sizeof *m}};
+    struct msg ack = {.type = MSG_BEAT_ACK, .node = m->node, .conn = m->conn};
+    switch (m->type) {
+    case MSG_HELLO:
+        receive_hello(sim, m);
+        break;
+    case MSG_BEAT:
+        e.type = SL_RESOURCE_BEAT;
+        if (resource_step(sim, &e) == 0)
+            net_to_node(sim, &ack);
+        break;
+    case MSG_NODE_STATUS:
+        e.type = SL_RESOURCE_NODE_STATUS;
+        e.status = &facts;
+        resource_step(sim, &e);
+        break;
+    case MSG_CLAIM_STATUS:
+        e.type = SL_RESOURCE_CLAIM_STATUS;
+        e.claim = &claim;
+        resource_step(sim, &e);
+        break;
+    case MSG_SNAPSHOT_END:
+        e.type = SL_RESOURCE_SNAPSHOT_END;
+        e.n_claims = m->n_claims;
+        resource_step(sim, &e);
+        break;
+    case MSG_REPLY:
+        receive_reply(sim, m);
+        break;
+    default:
+        break;
+    }
+    server_work(sim);
+}
+
+void server_closed(struct sim *sim, uint32_t conn)
+{
+    struct sl_resource_event e = {.type = SL_RESOURCE_DETACH, .conn = conn};
+    e.node = sim->nodes[sim->conns[conn].node].id;
+    resource_step(sim, &e);
+    server_work(sim);
+}
+
+/* ---- scheduler ---- */
+
+static void sched_send(struct sim *sim, const struct sl_sched_update_item *item)
+{
+    const struct sl_resource_node *row = sl_resource_node(&sim->server.resource, &item->node);
+    const struct node *n = sim_node(sim, &item->node);
+    struct msg m = {.node = (int)(n - sim->nodes), .conn = row == NULL ? 0 : row->conn};
+    m.type = item->type == SL_SCHED_SEND_RESERVE ? MSG_RESERVE
+             : item->type == SL_SCHED_SEND_BIND  ? MSG_BIND
+                                                 : MSG_RELEASE;
+    m.id = item->order.id;
+    m.app = item->order.app;
+    m.store_id = item->order.store_id;
+    m.epoch = item->order.epoch;
+    m.revision = item->order.revision;
+    m.head = item->order.head;
+    m.capacity = item->order.capacity;
+    m.ttl_ms = item->order.life_ms;
+    m.reason = item->order.reason;
+    if (m.type == MSG_RELEASE)
+        check_release(sim, &m.id, &item->node);
+    net_to_node(sim, &m);
+}
+
+static int gang_app(const struct sim *sim, uint64_t gang)
+{
+    const struct gang_owner *owners = sim->server.owners;
+    for (size_t i = 0; i < A_ARRAY_SIZE(sim->server.owners); i++)
+        if (owners[i].gang == gang)
+            return owners[i].app;
+    a_assert(!"a gang of nobody");
+    return -1;
+}
+
+static void gang_own(struct sim *sim, uint64_t gang, int app)
+{
+    struct server *s = &sim->server;
+    s->owners[s->n_owners++ % A_ARRAY_SIZE(s->owners)] = (struct gang_owner){gang, app};
+}
+
+static void sched_tell_fleet(struct sim *sim, const struct sl_sched_update_item *item)
+{
+    struct work *w = fleet_event(sim, gang_app(sim, item->gang),
+                                 item->type == SL_SCHED_GRANTED ? UNIT_FLEET_GRANTED
+                                 : item->type == SL_SCHED_BOUND ? UNIT_FLEET_BOUND
+                                                                : UNIT_FLEET_UNPLACED);
+    w->fleet.place.gang = item->gang;
+    w->fleet.place.reason = item->reason;
+    w->fleet.place.attempt_max = item->attempt_max;
+    w->fleet.place.members = w->members;
+    w->fleet.place.n_members = item->n_placed;
+    for (size_t i = 0; i < item->n_placed; i++) {
+        const struct sl_placed *p = &item->placed[i];
+        w->members[i] = (struct unit_record_member){.name = p->name,
+                                                    .head = p->head,
+                                                    .attempt = p->attempt,
+                                                    .node = p->node,
+                                                    .cluster = p->cluster,
+                                                    .zone = p->zone,
+                                                    .capacity = p->capacity};
+        memcpy(w->members[i].host, p->host, sizeof w->members[i].host);
+    }
+    if (item->reason == A_REASON_NO_CAPACITY) {
+        A_BUF_AUTO struct a_buf b = {0};
+        sl_explain_print(&b, &item->explain);
+        snprintf(w->text, sizeof w->text, "%s", b.ptr);
+        w->fleet.place.message = a_view_str(w->text);
+    }
+}
+
+static void sched_update(struct sim *sim, const struct sl_sched_update *u)
+{
+    for (size_t i = 0; i < u->n_items; i++) {
+        if (u->items[i].type <= SL_SCHED_SEND_RELEASE)
+            sched_send(sim, &u->items[i]);
+        else
+            sched_tell_fleet(sim, &u->items[i]);
+    }
+}
+
+/* ---- store ---- */
+
+static void run_record_put(struct sim *sim, void *data)
+{
+    struct server_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    struct server *s = &sim->server;
+    struct stored_record *slot = NULL;
+    if (s->life != ref.life)
+        return; /* it was still in memory when the server died */
+    for (int i = 0; i < SIM_RECORDS_MAX; i++) {
+        struct stored_record *r = &s->records[i];
+        if (r->app == ref.app && strcmp(r->record.unit.s, ref.unit.s) == 0) {
+            slot = r;
+            break;
+        }
+        if (r->app < 0 && slot == NULL)
+            slot = r;
+    }
+    a_assert(slot != NULL);
+    *slot = ref.record;
+    slot->record.members = slot->members;
+    fleet_event(sim, ref.app, UNIT_FLEET_RECORDED)->fleet.unit.unit = ref.unit;
+    server_work(sim);
+}
+
+static void run_record_del(struct sim *sim, void *data)
+{
+    struct server_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    if (sim->server.life != ref.life)
+        return;
+    for (int i = 0; i < SIM_RECORDS_MAX; i++)
+        if (sim->server.records[i].app == ref.app &&
+            strcmp(sim->server.records[i].record.unit.s, ref.unit.s) == 0)
+            sim->server.records[i].app = -1;
+}
+
+static void store_write(struct sim *sim, sim_run_fn *run, const struct server_ref *ref)
+{
+    struct server *s = &sim->server;
+    uint64_t at = A_MAX(s->store_free_ms, sim->now) + sim_between(&sim->life_random, 1, 15);
+    s->store_free_ms = at;
+    sim_after(sim, at - sim->now, run, ref, sizeof *ref);
+}
+
+/* ---- gateways ---- */
+
+static struct route *route_find(struct gateway *g, int app, const struct a_unit_name *unit)
+{
+    for (size_t i = 0; i < g->n_routes; i++)
+        if (g->routes[i].app == app && strcmp(g->routes[i].unit.s, unit->s) == 0)
+            return &g->routes[i];
+    return NULL;
+}
+
+static void run_idle(struct sim *sim, void *data)
+{
+    struct server_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    if (sim->server.life != ref.life)
+        return;
+    fleet_event(sim, ref.app, UNIT_FLEET_IDLE)->fleet.unit.unit = ref.unit;
+    server_work(sim);
+}
+
+static void run_acknowledged(struct sim *sim, void *data)
+{
+    struct server_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    if (sim->server.life != ref.life)
+        return;
+    fleet_event(sim, ref.app, UNIT_FLEET_WITHDRAWN)->fleet.sequence = ref.sequence;
+    if (!sim_chance(&sim->life_random, 0.2)) /* else a long request: the deadline decides */
+        sim_after(sim, sim_between(&sim->life_random, 0, 3000), run_idle, &ref, sizeof ref);
+    server_work(sim);
+}
+
+static void run_route(struct sim *sim, void *data)
+{
+    struct server_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    struct gateway *g = &sim->gateways[ref.gateway];
+    struct route *r = route_find(g, ref.app, &ref.unit);
+    if (r == NULL) {
+        a_assert(g->n_routes < SIM_ROUTES_MAX);
+        r = &g->routes[g->n_routes++];
+        *r = (struct route){.app = ref.app, .unit = ref.unit};
+    }
+    r->state = ref.endpoints;
+    if (ref.endpoints == UNIT_ENDPOINTS_NONE)
+        *r = g->routes[--g->n_routes];
+}
+
+/* All gateways get it in order; the slowest one's acknowledgement counts. */
+static void gateways_tell(struct sim *sim, int app, const struct unit_action *a)
+{
+    uint64_t last_ms = A_MAX(sim->server.told_ms, sim->now);
+    struct server_ref ref = {.life = sim->server.life,
+                             .app = app,
+                             .unit = a->unit,
+                             .sequence = a->sequence,
+                             .endpoints = a->endpoints};
+    for (ref.gateway = 0; ref.gateway < SIM_GATEWAYS; ref.gateway++) {
+        last_ms += sim_between(&sim->life_random, 1, 60);
+        sim_after(sim, last_ms - sim->now, run_route, &ref, sizeof ref);
+    }
+    sim->server.told_ms = last_ms;
+    if (a->endpoints == UNIT_ENDPOINTS_DRAINING || a->endpoints == UNIT_ENDPOINTS_DEAD)
+        sim_after(sim, last_ms - sim->now + 2, run_acknowledged, &ref, sizeof ref);
+}
+
+/* ---- fleets ---- */
+
+static void fleet_place(struct sim *sim, int app, const struct unit_action *a)
+{
+    const struct app *x = &sim->apps[app];
+    struct work *w = sched_event(sim, SL_SCHED_PLACE);
+    struct unit_info u;
+    w->request = (struct sl_gang_request){.gang = a->gang,
+                                          .app = x->desired.app,
+                                          .app_uid = x->uid,
+                                          .store_id = x->desired.store_id,
+                                          .epoch = x->desired.epoch,
+                                          .unit = a->unit,
+                                          .revision = a->revision,
+                                          .cluster = a->cluster,
+                                          .members = w->gang_members,
+                                          .n_members = a->n_members,
+                                          .used = w->used};
+    for (size_t i = 0; i < a->n_members; i++)
+        w->gang_members[i] = (struct sl_gang_member){.name = a->members[i].name,
+                                                     .head = a->members[i].head,
+                                                     .capacity = a->members[i].capacity,
+                                                     .attempt = a->attempts[i]};
+    for (size_t i = 0; unit_fleet_unit(x->fleet, i, &u); i++) {
+        struct unit_member_info m;
+        if (unit_fleet_member(x->fleet, &u.name, 0, &m) && w->request.n_used < A_ARRAY_SIZE(w->used)) {
+            struct sl_gang_used *used = &w->used[w->request.n_used++];
+            *used = (struct sl_gang_used){.cluster = m.cluster, .zone = m.zone, .units = 1};
+            snprintf(used->host, sizeof used->host, "%s", m.host);
+        }
+    }
+    w->sched.request = &w->request;
+    gang_own(sim, a->gang, app);
+    if (a->cluster.s[0] == '\0')
+        check_place(sim, &sim->apps[app]);
+    sim->counts[COUNT_PLACED]++;
+}
+
+static void fleet_release(struct sim *sim, const struct unit_action *a)
+{
+    struct work *w = sched_event(sim, SL_SCHED_RELEASE);
+    w->order = (struct sl_claim_order){.id = a->claim,
+                                       .store_id = a->store_id,
+                                       .epoch = a->epoch,
+                                       .reason = a->reason,
+                                       .grace_ms = a->grace_ms};
+    w->sched.node = a->node;
+    w->sched.release = &w->order;
+    sim->counts[COUNT_RELEASED]++;
+}
+
+static void fleet_config(struct sim *sim, const struct unit_action *a)
+{
+    const struct sl_resource_node *row = sl_resource_node(&sim->server.resource, &a->node);
+    struct msg m = {.type = MSG_CONFIG,
+                    .id = a->claim,
+                    .revision = a->revision,
+                    .epoch = a->epoch,
+                    .store_id = a->store_id};
+    m.node = (int)(sim_node(sim, &a->node) - sim->nodes);
+    m.conn = row == NULL ? 0 : row->conn;
+    net_to_node(sim, &m);
+}
+
+static void fleet_record(struct sim *sim, int app, const struct unit_action *a)
+{
+    struct server_ref ref = {.life = sim->server.life, .app = app, .unit = a->unit};
+    struct unit_record_member members[UNIT_MEMBERS_MAX];
+    ref.record.app = app;
+    if (a->type == UNIT_ACTION_RECORD_DEL) {
+        store_write(sim, run_record_del, &ref);
+        return;
+    }
+    if (!unit_fleet_record(sim->apps[app].fleet, &a->unit, members, &ref.record.record))
+        return; /* ended within the same step */
+    a_assert(ref.record.record.n_members <= A_ARRAY_SIZE(ref.record.members));
+    memcpy(ref.record.members, members, ref.record.record.n_members * sizeof members[0]);
+    store_write(sim, run_record_put, &ref);
+}
+
+static void fleet_act(struct sim *sim, int app, const struct unit_action *a)
+{
+    struct work *w;
+    switch (a->type) {
+    case UNIT_ACTION_PLACE:
+        fleet_place(sim, app, a);
+        break;
+    case UNIT_ACTION_CANCEL:
+    case UNIT_ACTION_BIND:
+        w = sched_event(sim, a->type == UNIT_ACTION_BIND ? SL_SCHED_COMMIT : SL_SCHED_CANCEL);
+        w->sched.gang = a->gang;
+        break;
+    case UNIT_ACTION_RECORD_PUT:
+    case UNIT_ACTION_RECORD_DEL:
+        fleet_record(sim, app, a);
+        break;
+    case UNIT_ACTION_RELEASE:
+        fleet_release(sim, a);
+        break;
+    case UNIT_ACTION_CONFIG:
+        fleet_config(sim, a);
+        break;
+    case UNIT_ACTION_ENDPOINTS:
+        gateways_tell(sim, app, a);
+        break;
+    case UNIT_ACTION_EVENT:
+        sim_trace(sim, "%s%s%s %s %s", a->unit.s, a->member.s[0] != '\0' ? "/" : "", a->member.s,
+                  a->reason == A_REASON_NONE ? "-" : a_reason_name(a->reason), a->message);
+        break;
+    case UNIT_ACTION_PROVEN:
+        sim->apps[app].desired.proven = a->revision;
+        sim_trace(sim, "app%d: revision %d is proven", app, (int)a->revision);
+        break;
+    case UNIT_ACTION_UNDO:
+        sim->apps[app].desired.revision = a->to;
+        sim_trace(sim, "app%d: %s", app, a->message);
+        break;
+    case UNIT_ACTION_STATUS:
+    case UNIT_ACTION_DELETED:
+        break;
+    }
+}
+
+static void fleet_step(struct sim *sim, int app, struct unit_fleet_event *e)
+{
+    struct unit_fleet_update u;
+    e->now_ms = sim->now;
+    if (sim->apps[app].fleet == NULL)
+        return;
+    unit_fleet_step(sim->apps[app].fleet, e, &u);
+    for (size_t i = 0; i < u.n_actions; i++)
+        fleet_act(sim, app, &u.actions[i]);
+}
+
+/* ---- the loop ---- */
+
+static void server_work(struct sim *sim)
+{
+    struct server *s = &sim->server;
+    if (s->draining_work)
+        return;
+    s->draining_work = true;
+    while (s->head != NULL) {
+        struct work *w = s->head;
+        s->head = w->next;
+        if (s->head == NULL)
+            s->tail = NULL;
+        if (w->app < 0) {
+            struct sl_sched_update u;
+            w->sched.now_ms = sim->now;
+            sl_sched_step(&s->sched, &w->sched, &u);
+            sched_update(sim, &u);
+        } else {
+            fleet_step(sim, w->app, &w->fleet);
+        }
+        a_free(w);
+    }
+    s->draining_work = false;
+    server_arm(sim);
+}
+
+static void run_wake(struct sim *sim, void *data)
+{
+    uint32_t life;
+    memcpy(&life, data, sizeof life);
+    struct server *s = &sim->server;
+    if (!s->up || s->life != life)
+        return;
+    if (s->resource_ms <= sim->now) {
+        s->resource_ms = A_NEVER;
+        resource_step(sim, &(struct sl_resource_event){.type = SL_RESOURCE_TIME});
+    }
+    if (s->sched_ms <= sim->now) {
+        s->sched_ms = A_NEVER;
+        sched_event(sim, SL_SCHED_TIME);
+    }
+    for (int i = 0; i < sim->n_apps; i++) {
+        if (sim->apps[i].fleet_ms > sim->now)
+            continue;
+        sim->apps[i].fleet_ms = A_NEVER;
+        fleet_event(sim, i, UNIT_FLEET_TIME);
+    }
+    server_work(sim);
+}
+
+static void arm(struct sim *sim, uint64_t *scheduled, uint64_t deadline)
+{
+    if (deadline == A_NEVER || *scheduled <= deadline)
+        return;
+    *scheduled = A_MAX(deadline, sim->now);
+    sim_after(sim, *scheduled - sim->now, run_wake, &sim->server.life, sizeof sim->server.life);
+}
+
+static void server_arm(struct sim *sim)
+{
+    struct server *s = &sim->server;
+    arm(sim, &s->resource_ms, sl_resource_deadline(&s->resource));
+    arm(sim, &s->sched_ms, sl_sched_deadline(&s->sched));
+    for (int i = 0; i < sim->n_apps; i++)
+        if (sim->apps[i].fleet != NULL)
+            arm(sim, &sim->apps[i].fleet_ms, unit_fleet_deadline(sim->apps[i].fleet));
+}
+
+/* ---- life and death ---- */
+
+void server_desire(struct sim *sim, int app)
+{
+    struct work *w;
+    if (!sim->server.up || sim->apps[app].fleet == NULL)
+        return;
+    w = fleet_event(sim, app, UNIT_FLEET_DESIRED);
+    w->fleet.desired = &sim->apps[app].desired;
+    server_work(sim);
+}
+
+void server_retry(struct sim *sim)
+{
+    for (int i = 0; i < sim->n_apps; i++)
+        fleet_event(sim, i, UNIT_FLEET_RETRY);
+    server_work(sim);
+}
+
+static void app_begin(struct sim *sim, int app)
+{
+    struct app *x = &sim->apps[app];
+    struct sl_resource_event know = {.type = SL_RESOURCE_KNOW_APP};
+    x->desired.epoch++; /* the lease: durable before anything is sent */
+    x->desired.store_id = sim->server.store_id;
+    x->fleet = unit_fleet_new(a_random_u64(&sim->life_random));
+    x->fleet_ms = A_NEVER;
+    struct work *w = fleet_event(sim, app, UNIT_FLEET_DESIRED);
+    w->fleet.desired = &x->desired;
+    for (int i = 0; i < SIM_RECORDS_MAX; i++) {
+        if (sim->server.records[i].app != app)
+            continue;
+        w = fleet_event(sim, app, UNIT_FLEET_RECORD);
+        w->fleet.record = &sim->server.records[i].record;
+    }
+    know.app.uid = x->uid;
+    know.app.store_id = sim->server.store_id;
+    resource_step(sim, &know);
+}
+
+/* The gateways' snapshot: what no fleet knows is no longer routed. */
+static void gateways_snapshot(struct sim *sim)
+{
+    for (int g = 0; g < SIM_GATEWAYS; g++) {
+        for (size_t i = sim->gateways[g].n_routes; i-- > 0;) {
+            struct route *r = &sim->gateways[g].routes[i];
+            struct unit_info u;
+            if (sim->apps[r->app].fleet == NULL || !unit_fleet_find(sim->apps[r->app].fleet, &r->unit, &u))
+                *r = sim->gateways[g].routes[--sim->gateways[g].n_routes];
+        }
+    }
+}
+
+static void run_adopted(struct sim *sim, void *data)
+{
+    uint32_t life;
+    memcpy(&life, data, sizeof life);
+    if (!sim->server.up || sim->server.life != life)
+        return;
+    sim->server.adopted = true;
+    gateways_snapshot(sim);
+    for (int i = 0; i < sim->n_apps; i++)
+        fleet_event(sim, i, UNIT_FLEET_ADOPTED);
+    server_work(sim);
+}
+
+void server_boot(struct sim *sim)
+{
+    struct server *s = &sim->server;
+    bool lost = s->store_id.s[0] == 'b';
+    s->up = true;
+    s->life++;
+    s->adopted = false;
+    s->resource_ms = s->sched_ms = A_NEVER;
+    s->store_free_ms = 0;
+    sl_resource_init(&s->resource, sim->seed);
+    sl_sched_init(&s->sched, NULL);
+    for (int i = 0; i < sim->n_apps && !(lost && sim->apps[i].desired.store_id.s[0] != 'b'); i++)
+        app_begin(sim, i);
+    sim_after(sim, 3000, run_adopted, &s->life, sizeof s->life);
+    server_work(sim);
+}
+
+static void run_boot(struct sim *sim, void *data)
+{
+    (void)data;
+    server_boot(sim);
+}
+
+void server_crash(struct sim *sim, uint64_t down_ms, bool lose_store)
+{
+    struct server *s = &sim->server;
+    if (!s->up)
+        return;
+    for (struct work *w = s->head, *next; w != NULL; w = next) {
+        next = w->next;
+        a_free(w);
+    }
+    s->head = s->tail = NULL;
+    s->up = false;
+    s->life++;
+    sl_resource_deinit(&s->resource);
+    sl_sched_deinit(&s->sched);
+    for (int i = 0; i < sim->n_apps; i++) {
+        unit_fleet_free(sim->apps[i].fleet);
+        sim->apps[i].fleet = NULL;
+    }
+    for (uint32_t c = 1; c < sim->n_conns; c++)
+        net_close_server(sim, c);
+    if (lose_store) {
+        sim->counts[COUNT_STORES_LOST]++;
+        s->store_id.s[0] = 'b';
+        for (int i = 0; i < SIM_RECORDS_MAX; i++)
+            s->records[i].app = -1;
+    }
+    if (down_ms == 0)
+        return;
+    sim->counts[COUNT_SERVER_CRASHES]++;
+    sim_trace(sim, "the server dies for %llu ms%s", (unsigned long long)down_ms,
+              lose_store ? ", its store is lost" : "");
+    sim_after(sim, down_ms, run_boot, NULL, 0);
+}
+
+/* `astra orphans adopt`: each claim is bound again under the new store, with an epoch above all. */
+static void run_adopt_end(struct sim *sim, void *data)
+{
+    run_adopted(sim, data);
+}
+
+void server_adopt(struct sim *sim)
+{
+    struct server *s = &sim->server;
+    for (int i = 0; i < sim->n_apps; i++)
+        if (sim->apps[i].fleet == NULL)
+            app_begin(sim, i); /* its epoch rises above the highest */
+    for (const struct sl_resource_claim *c = NULL; (c = sl_resource_next_orphan(&s->resource, c)) != NULL;) {
+        const struct app *x = server_app(sim, &c->facts.id.app_uid);
+        struct msg m = {
+            .type = MSG_BIND, .id = c->facts.id, .conn = c->node->conn, .epoch = x->desired.epoch};
+        m.node = (int)(sim_node(sim, &c->node->id) - sim->nodes);
+        m.store_id = s->store_id;
+        net_to_node(sim, &m);
+    }
+    sim_after(sim, 3000, run_adopt_end, &s->life, sizeof s->life);
+    server_work(sim);
+}
