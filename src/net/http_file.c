@@ -1,6 +1,5 @@
 /* A file as an answer, at the client's pace: each time the queue has drained, the next pieces are read. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "net/http_server.h"
@@ -31,11 +30,9 @@ static void answer_gone(void *ctx, struct net_http_request *r)
 static int answer_pump(struct file_answer *a)
 {
     while (a->left > 0 && !net_http_stream_is_full(a->r)) {
-        ssize_t n = pread(a->fd, a->bytes, A_MIN(a->left, PIECE), (off_t)a->offset);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = sys_fd_read_at(a->fd, a->bytes, A_MIN(a->left, PIECE), a->offset);
         if (n <= 0)
-            return n < 0 ? -errno : -ENODATA;
+            return n < 0 ? (int)n : -ENODATA;
         int rc = net_http_stream_write(a->r, (struct a_view){a->bytes, (size_t)n});
         if (rc != 0)
             return rc;

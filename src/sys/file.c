@@ -58,6 +58,15 @@ int sys_fd_write_full(int fd, const void *bytes, size_t len)
     return 0;
 }
 
+ssize_t sys_fd_read_at(int fd, void *ret_bytes, size_t len, uint64_t offset)
+{
+    ssize_t n;
+    do {
+        n = pread(fd, ret_bytes, len, (off_t)offset);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 int sys_fd_set_inherit(int fd, bool inherit)
 {
     return fcntl(fd, F_SETFD, inherit ? 0 : FD_CLOEXEC) == 0 ? 0 : -errno;
