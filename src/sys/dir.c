@@ -151,6 +151,13 @@ int sys_dir_remove(const char *path, struct a_error *reterr)
     return rc;
 }
 
+int sys_dir_remove_empty(const char *path, struct a_error *reterr)
+{
+    if (rmdir(path) == 0 || errno == ENOENT)
+        return 0;
+    return errno == ENOTEMPTY ? -ENOTEMPTY : a_fail_errno(reterr, -errno, "cannot remove %s", path);
+}
+
 int sys_dir_usage(const char *path, uint64_t *ret_bytes, struct a_error *reterr)
 {
     struct stat st;

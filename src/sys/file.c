@@ -216,6 +216,13 @@ int sys_file_remove(const char *path, struct a_error *reterr)
     return 0;
 }
 
+int sys_file_clear(const char *path, struct a_error *reterr)
+{
+    if (truncate(path, 0) != 0)
+        return a_fail_errno(reterr, -errno, "cannot clear %s", path);
+    return 0;
+}
+
 bool sys_file_exists(const char *path)
 {
     return access(path, F_OK) == 0;

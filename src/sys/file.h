@@ -38,6 +38,8 @@ int sys_file_copy(const char *from, const char *to, mode_t mode, struct a_error 
 int sys_file_rename(const char *from, const char *to, struct a_error *reterr) A_MUST_CHECK;
 /* 0 also when there is none. */
 int sys_file_remove(const char *path, struct a_error *reterr) A_MUST_CHECK;
+/* Cuts the file to nothing; who appends to it goes on at its new end. */
+int sys_file_clear(const char *path, struct a_error *reterr) A_MUST_CHECK;
 bool sys_file_exists(const char *path);
 
 struct sys_stat {
@@ -61,6 +63,9 @@ int sys_dir_make(const char *path, mode_t mode, struct a_error *reterr) A_MUST_C
 /* The folder and all below it, never following links and never leaving its device (what is mounted inside is
  * left, and an error). 0 when there is none. Read-only folders inside are made writable first. */
 int sys_dir_remove(const char *path, struct a_error *reterr) A_MUST_CHECK;
+/* The folder when nothing is in it: 0, also when there is none; -ENOTEMPTY, without a message, when something
+ * is. */
+int sys_dir_remove_empty(const char *path, struct a_error *reterr) A_MUST_CHECK;
 /* PREFIXxxxxxx, mode 0700; the caller frees the path. */
 int sys_dir_make_temp(const char *prefix, char **ret_path, struct a_error *reterr) A_MUST_CHECK;
 /* each(ctx, name, is_dir) for every entry but "." and "..", in no order; a non-zero answer ends the walk and

@@ -14,6 +14,8 @@
 #include "sys/env.h"
 #include "sys/file.h"
 
+#define LOCK_TRIES 8
+
 /* What a released block's lock file says: until when it rests, on this boot's clock. */
 struct rest {
     char boot_id[37];
@@ -103,24 +105,42 @@ static int dir_prepare(const char *dir, struct a_error *reterr)
     return 0;
 }
 
+/* True when `path` names the very file that `fd` has open: a sweep may have removed it in between. */
+static bool file_is_same(int fd, const char *path)
+{
+    struct stat ours, named;
+    return fstat(fd, &ours) == 0 && lstat(path, &named) == 0 && ours.st_dev == named.st_dev &&
+           ours.st_ino == named.st_ino;
+}
+
 static int block_lock(const char *dir, uint16_t base, int *ret_fd, struct a_error *reterr)
 {
     A_AUTOFREE char *path = block_path(dir, base);
-    return sys_lock_take(path, ret_fd, reterr);
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        int fd = -1, rc = dir_prepare(dir, reterr);
+        if (rc == 0)
+            rc = sys_lock_take(path, &fd, reterr);
+        if (rc == -ENOENT)
+            continue;
+        if (rc != 0)
+            return rc;
+        if (file_is_same(fd, path)) {
+            *ret_fd = fd;
+            return 0;
+        }
+        sys_fd_close(fd);
+    }
+    return a_fail(reterr, -EBUSY, A_CODE_OS, "%s is removed again and again", path);
 }
 
 int sys_portblock_take(const char *dir, uint64_t seed, struct sys_portblock *ret_block,
                        struct a_error *reterr)
 {
     unsigned locked = 0, resting = 0, used = 0;
-    int rc = dir_prepare(dir, reterr);
-    if (rc != 0)
-        return rc;
     for (unsigned i = 0; i < SYS_PORTBLOCK_COUNT; i++) {
         unsigned n = (unsigned)((seed + i) % SYS_PORTBLOCK_COUNT);
         uint16_t base = (uint16_t)(SYS_PORTBLOCK_FIRST + n * SYS_PORTBLOCK_SIZE);
-        int fd = -1;
-        rc = block_lock(dir, base, &fd, reterr);
+        int fd = -1, rc = block_lock(dir, base, &fd, reterr);
         if (rc == -EWOULDBLOCK) {
             locked++;
             continue;
@@ -151,9 +171,7 @@ int sys_portblock_retake(const char *dir, uint16_t base, struct sys_portblock *r
     if (base < SYS_PORTBLOCK_FIRST || offset % SYS_PORTBLOCK_SIZE != 0 ||
         offset / SYS_PORTBLOCK_SIZE >= SYS_PORTBLOCK_COUNT)
         return a_fail(reterr, -EINVAL, A_CODE_INVALID, "%u does not begin a block of ports", base);
-    int rc = dir_prepare(dir, reterr);
-    if (rc == 0)
-        rc = block_lock(dir, base, &fd, reterr);
+    int rc = block_lock(dir, base, &fd, reterr);
     if (rc == 0)
         *ret_block = (struct sys_portblock){base, fd};
     return rc;
@@ -174,4 +192,49 @@ void sys_portblock_leave(struct sys_portblock *b)
     if (b->base != 0)
         sys_fd_close(b->fd);
     *b = (struct sys_portblock){0, -1};
+}
+
+/* ---- sweeping ---- */
+
+struct sweep {
+    const char *dir;
+    int fds[SYS_PORTBLOCK_COUNT]; /* locks of what may go */
+    char *paths[SYS_PORTBLOCK_COUNT];
+    size_t n;
+    bool held; /* somebody holds a block */
+};
+
+static int sweep_entry(void *ctx, const char *name, bool is_dir)
+{
+    struct sweep *s = ctx;
+    int fd = -1;
+    if (is_dir || s->n == SYS_PORTBLOCK_COUNT)
+        return 0;
+    A_AUTOFREE char *path = sys_path_join(s->dir, name);
+    int rc = sys_lock_take(path, &fd, NULL);
+    if (rc == -EWOULDBLOCK)
+        s->held = true;
+    if (rc != 0)
+        return 0;
+    s->fds[s->n] = fd;
+    s->paths[s->n++] = a_steal(&path);
+    return 0;
+}
+
+/* All locks are taken before the first file goes: nobody takes a block whose file is about to vanish. */
+int sys_portblock_sweep(const char *dir, struct a_error *reterr)
+{
+    struct sweep s = {.dir = dir};
+    if (!sys_file_exists(dir))
+        return 0;
+    int rc = sys_dir_list(dir, sweep_entry, &s, reterr);
+    for (size_t i = 0; i < s.n; i++) {
+        if (rc == 0 && !(s.held && block_rests(s.fds[i])))
+            rc = sys_file_remove(s.paths[i], reterr);
+        sys_fd_close(s.fds[i]);
+        a_free(s.paths[i]);
+    }
+    if (rc == 0)
+        rc = sys_dir_remove_empty(dir, reterr);
+    return rc == -ENOTEMPTY ? 0 : rc;
 }

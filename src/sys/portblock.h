@@ -39,6 +39,10 @@ int sys_portblock_retake(const char *dir, uint16_t base, struct sys_portblock *r
                          struct a_error *reterr) A_MUST_CHECK;
 /* Gives it back, to rest. Safe on a zeroed one and twice. */
 void sys_portblock_release(struct sys_portblock *b);
+/* Removes the lock files that nobody holds, and the folder with the last of them. While somebody holds any,
+ * the files of blocks at rest stay; else nobody is left whom their rest would protect. 0 also when there is
+ * no folder. */
+int sys_portblock_sweep(const char *dir, struct a_error *reterr) A_MUST_CHECK;
 /* Forgets it without rest (our copy of the descriptor is closed; heirs keep the block). */
 void sys_portblock_leave(struct sys_portblock *b);
 

@@ -137,6 +137,11 @@ int sys_proc_cmdline(pid_t pid, size_t max, struct a_buf *ret_cmdline)
     return proc_read(pid, "cmdline", max, ret_cmdline);
 }
 
+int sys_proc_environ(pid_t pid, size_t max, struct a_buf *ret_environ)
+{
+    return proc_read(pid, "environ", max, ret_environ);
+}
+
 static int list_add(struct sys_proc_list *list, size_t *cap, const struct sys_proc_info *info)
 {
     if (list->len == *cap) {

@@ -119,6 +119,8 @@ int sys_proc_info(pid_t pid, struct sys_proc_info *ret_info) A_MUST_CHECK;
 int sys_proc_pss(pid_t pid, uint64_t *ret_bytes) A_MUST_CHECK;
 /* NUL-separated argv of the process. */
 int sys_proc_cmdline(pid_t pid, size_t max, struct a_buf *ret_cmdline) A_MUST_CHECK;
+/* NUL-separated "K=V" that the process was started with; -EACCES for other users' processes. */
+int sys_proc_environ(pid_t pid, size_t max, struct a_buf *ret_environ) A_MUST_CHECK;
 
 /* A snapshot of the processes: all, or those below `root` (descendants by parent, without root itself).
  * Parents come before their children. The caller frees `items` by sys_proc_list_deinit(). */

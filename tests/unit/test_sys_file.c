@@ -235,6 +235,51 @@ static void test_port_blocks_in_use_are_passed_over(void **state)
     assert_int_not_equal(port, 0);
 }
 
+static char *block_file(const struct sys_portblock *b)
+{
+    return a_asprintf("%s/%u", in("ports"), b->base);
+}
+
+static void test_port_blocks_are_swept(void **state)
+{
+    (void)state;
+    struct sys_portblock held = {0}, resting = {0}, left = {0}, again = {0};
+    assert_int_equal(sys_portblock_sweep(in("ports"), NULL), 0);
+    assert_int_equal(sys_portblock_take(in("ports"), 7, &held, NULL), 0);
+    assert_int_equal(sys_portblock_take(in("ports"), 7, &resting, NULL), 0);
+    assert_int_equal(sys_portblock_take(in("ports"), 7, &left, NULL), 0);
+    A_AUTOFREE char *held_file = block_file(&held), *resting_file = block_file(&resting);
+    A_AUTOFREE char *left_file = block_file(&left);
+    sys_portblock_release(&resting);
+    sys_portblock_leave(&left);
+    assert_int_equal(sys_portblock_sweep(in("ports"), NULL), 0);
+    assert_true(sys_file_exists(held_file) && sys_file_exists(resting_file) && !sys_file_exists(left_file));
+    assert_int_equal(sys_portblock_retake(in("ports"), held.base, &again, NULL), -EWOULDBLOCK);
+    sys_portblock_leave(&held);
+    assert_int_equal(sys_portblock_sweep(in("ports"), NULL), 0);
+    assert_false(sys_file_exists(in("ports")));
+}
+
+static void test_clear_and_remove_empty(void **state)
+{
+    (void)state;
+    A_BUF_AUTO struct a_buf b = {0};
+    int fd;
+    assert_int_equal(sys_dir_make(in("d"), 0700, NULL), 0);
+    assert_int_equal(sys_file_append_open(in("d/log"), 0600, &fd, NULL), 0);
+    assert_int_equal(sys_fd_write_full(fd, "old", 3), 0);
+    assert_int_equal(sys_file_clear(in("d/log"), NULL), 0);
+    assert_int_equal(sys_fd_write_full(fd, "new", 3), 0);
+    close(fd);
+    assert_int_equal(sys_file_read(in("d/log"), 100, &b, NULL), 0);
+    assert_string_equal(b.ptr, "new");
+    assert_int_equal(sys_dir_remove_empty(in("d"), NULL), -ENOTEMPTY);
+    assert_int_equal(sys_file_remove(in("d/log"), NULL), 0);
+    assert_int_equal(sys_dir_remove_empty(in("d"), NULL), 0);
+    assert_int_equal(sys_dir_remove_empty(in("d"), NULL), 0);
+    assert_int_equal(sys_file_clear(in("d/log"), NULL), -ENOENT);
+}
+
 static void test_ready_file(void **state)
 {
     (void)state;
@@ -440,6 +485,8 @@ int main(void)
         TEST(test_paths),
         TEST(test_port_blocks),
         TEST(test_port_blocks_in_use_are_passed_over),
+        TEST(test_port_blocks_are_swept),
+        TEST(test_clear_and_remove_empty),
         TEST(test_ready_file),
         TEST(test_clock_text),
         TEST(test_random_and_hash),

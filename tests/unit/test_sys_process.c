@@ -250,6 +250,9 @@ static void test_what_proc_tells(void **state)
     A_BUF_AUTO struct a_buf cmdline = {0};
     assert_int_equal(sys_proc_cmdline(getpid(), 4096, &cmdline), 0);
     assert_non_null(strstr(cmdline.ptr, "test_sys_process"));
+    A_BUF_AUTO struct a_buf environ_text = {0};
+    assert_int_equal(sys_proc_environ(getpid(), 1 << 20, &environ_text), 0);
+    assert_true(environ_text.len == 0 || environ_text.ptr[environ_text.len - 1] == '\0');
     assert_int_equal(sys_proc_info(0x7ffffff0, &info), -ESRCH);
     pid_t same = 0;
     assert_int_equal(sys_proc_from_ns(getpid(), getpid(), &same), 0);
