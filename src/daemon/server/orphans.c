@@ -79,6 +79,25 @@ void d_orphan_seen(struct server *s, const struct sl_resource_claim *claim)
     d_routes_touch(s);
 }
 
+bool d_orphans_missing(struct server *s)
+{
+    bool missing = false;
+    uint64_t now = sys_loop_now_ms(s->loop);
+    bool ask = now - s->orphans_asked_ms >= D_SERVER_ORPHAN_ASK_MS;
+    const struct sl_resource_claim *c = NULL;
+    while ((c = sl_resource_next_orphan(&s->resource, c)) != NULL) {
+        const struct d_app *app = d_app_by_uid(s, &c->facts.id.app_uid);
+        if (app == NULL || app->current != NULL || strcmp(c->facts.id.member.s, "head") != 0)
+            continue;
+        missing = true;
+        if (ask)
+            text_ask(s, &c->node->id, &c->facts.digest);
+    }
+    if (ask)
+        s->orphans_asked_ms = now;
+    return missing;
+}
+
 /* The orphaned app that runs this revision. */
 static struct d_app *runner_of(struct server *s, const struct a_digest *digest, uint64_t *ret_number)
 {

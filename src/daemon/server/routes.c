@@ -244,19 +244,19 @@ static void view_send(struct server *s, struct d_gateway *g, bool snapshot)
     net_link_flush(g->peer->net);
 }
 
-/* Gateways keep their old view until this server knows what runs: those of its store's units that are there
- * have reported, or were waited for long enough. */
-static bool view_is_trustworthy(const struct server *s)
+/* May what this server knows replace what a gateway remembers from before? Not until those of its store's
+ * units that are there have reported, and orphans have told their routes, or all were waited for long enough.
+ */
+static bool view_is_trustworthy(struct server *s)
 {
-    if (!s->adopted)
-        return false;
-    if (sys_loop_now_ms(s->loop) - s->started_ms >= D_SERVER_FIRST_VIEW_MS)
-        return true;
+    uint64_t age = sys_loop_now_ms(s->loop) - s->started_ms;
     const struct sl_resource_node *node = NULL;
-    while ((node = sl_resource_next(&s->resource, node)) != NULL)
-        if (!node->snapshot)
-            return false;
-    return s->nodes_are_back;
+    bool back = s->nodes_are_back;
+    while (back && (node = sl_resource_next(&s->resource, node)) != NULL)
+        back = node->snapshot;
+    if (!back && age < D_SERVER_FIRST_VIEW_MS)
+        return false;
+    return !d_orphans_missing(s) || age >= D_SERVER_ORPHAN_TEXT_MS;
 }
 
 static void units_stamp(struct server *s)
@@ -321,9 +321,10 @@ static void withdrawals_tell(struct server *s)
 void d_routes_round(struct server *s)
 {
     struct d_routes *v = s->routes;
-    if (!v->touched || !view_is_trustworthy(s))
+    if (!v->touched || !s->adopted)
         return;
     uint64_t before = v->sequence;
+    bool trustworthy = view_is_trustworthy(s);
     v->touched = false;
     view_make(s);
     units_stamp(s);
@@ -331,6 +332,11 @@ void d_routes_round(struct server *s)
         struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
         if (!g->subscribed || g->sent == v->sequence)
             continue;
+        if (g->holds_view && !trustworthy) {
+            v->touched = true; /* looked at again in the next round */
+            continue;
+        }
+        g->holds_view = false;
         view_send(s, g, g->sent == 0 || g->sent != before);
     }
     withdrawals_tell(s);
@@ -378,9 +384,10 @@ void d_gateway_detach(struct d_peer *p)
     d_routes_touch(s); /* what waited for its word waits no longer */
 }
 
-static void on_subscribe(struct server *s, struct d_gateway *g)
+static void on_subscribe(struct server *s, struct d_gateway *g, const struct wire_sl_subscribe *m)
 {
     g->subscribed = true;
+    g->holds_view = m->sequence > 0 && strcmp(m->server_boot_id.s, s->boot_id.s) != 0;
     g->sent = 0;
     d_routes_touch(s);
 }
@@ -439,7 +446,7 @@ void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m)
     struct server *s = p->server;
     switch (m->type) {
     case WIRE_SL_T_SUBSCRIBE:
-        on_subscribe(s, p->gateway);
+        on_subscribe(s, p->gateway, &m->subscribe);
         break;
     case WIRE_SL_T_VIEW_ACK:
         p->gateway->acked = m->view_ack.sequence;

@@ -83,7 +83,8 @@ static int token_load(const struct server *s, const char *name, struct sys_secre
 
 static void adopt_round(struct server *s)
 {
-    bool back = true;
+    bool back = s->n_record_nodes >
+                0; /* a store without units may be one that was lost: nobody is known to be missing */
     if (s->adopted && s->nodes_are_back)
         return;
     for (size_t i = 0; back && i < s->n_record_nodes; i++) {
@@ -94,19 +95,19 @@ static void adopt_round(struct server *s)
         s->nodes_are_back = true;
         d_routes_touch(s);
     }
-    if (!s->adopted &&
-        ((back && s->n_record_nodes > 0) || sys_loop_now_ms(s->loop) - s->started_ms >= D_SERVER_ADOPT_MS)) {
+    if (!s->adopted && (back || sys_loop_now_ms(s->loop) - s->started_ms >= D_SERVER_ADOPT_MS)) {
         d_apps_adopted(s);
         d_routes_touch(s);
     }
 }
 
+/* While some gateway waits for its first view, time alone may end the wait. */
 static uint64_t start_deadline(const struct server *s)
 {
+    uint64_t now = sys_loop_now_ms(s->loop);
     if (!s->adopted)
         return s->started_ms + D_SERVER_ADOPT_MS;
-    uint64_t first_view = s->started_ms + D_SERVER_FIRST_VIEW_MS;
-    return first_view > sys_loop_now_ms(s->loop) ? first_view : A_NEVER;
+    return now - s->started_ms < D_SERVER_ORPHAN_TEXT_MS ? now + 500 : A_NEVER;
 }
 
 static void on_round(void *ctx)

@@ -32,8 +32,12 @@
 
 #define D_SERVER_EVENTS 1000   /* kept per app, and for everything that belongs to no app */
 #define D_SERVER_ADOPT_MS 3000 /* three beats: then the adopt phase ends without those who are not back */
-#define D_SERVER_FIRST_VIEW_MS                                                                               \
-    8000 /* gateways get their first view when all known nodes are back, or after this */
+/* A gateway with an old view keeps it until all known nodes are back, or so long ... */
+#define D_SERVER_FIRST_VIEW_MS 8000
+/* ... and until the texts of orphans have come, or so long. */
+#define D_SERVER_ORPHAN_TEXT_MS 60000
+/* A text that did not come is asked for again. */
+#define D_SERVER_ORPHAN_ASK_MS 2000
 #define D_SERVER_BEAT_MS 1000
 
 /* ---- events ---- */
@@ -140,6 +144,7 @@ struct d_gateway {
     char name[254], address[254];
     uint16_t port;
     bool subscribed;
+    bool holds_view; /* it has routes from before: they are not replaced until this server knows as much */
     uint64_t sent, acked;   /* view sequences */
     struct a_map in_flight; /* struct d_gateway_unit, by unit */
 };
@@ -200,6 +205,7 @@ struct server {
     struct a_map apps, uids, units, texts, artifacts;
     struct a_node_id *record_nodes; /* nodes that the store's unit records name, at start */
     size_t n_record_nodes;
+    uint64_t orphans_asked_ms;
     bool adopted;             /* the adopt phase is over */
     bool nodes_are_back;      /* all of record_nodes have reported since */
     uint64_t request;         /* numbers of Starlink requests */
@@ -340,6 +346,8 @@ void d_apps_adopted(struct server *s);
 
 /* A claim of an app that no store knows: the app is listed, its routes stay. */
 void d_orphan_seen(struct server *s, const struct sl_resource_claim *claim);
+/* True while the text of some orphan's revision is missing; asks for it again now and then. */
+bool d_orphans_missing(struct server *s);
 /* The text of a revision arrived from a node. */
 void d_orphan_text(struct server *s, const struct a_digest *digest, struct a_view text);
 /* Texts of revisions that agents ask for; NULL = none. */
