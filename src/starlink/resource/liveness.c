@@ -5,9 +5,9 @@
  *   closed, and an endpoint refused     DEAD at once
  *   closed for SL_RESOURCE_CLOSED_MS    DEAD
  *   no beat for SL_RESOURCE_SUSPECT_MS  SUSPECT
- *   no beat for SL_RESOURCE_SILENT_MS   the connection is closed by us, and counts as closed since the last beat
- *   two connections that both speak     SUSPECT, reason DuplicateIdentity
- *   attached, all claims told           UP, DRAINING or DRAINED as the node says
+ *   no beat for SL_RESOURCE_SILENT_MS   the connection is closed by us, and counts as closed since the last
+ * beat two connections that both speak     SUSPECT, reason DuplicateIdentity attached, all claims told UP,
+ * DRAINING or DRAINED as the node says
  *
  * Silence is measured from our own last wake-up when we slept ourselves (amnesty). */
 #include "base/assert.h"

@@ -69,6 +69,24 @@ void check_reply(struct sim *sim, const struct node *node, const struct a_capaci
         sim_fail(sim, "I4: node %s refused (%s) and yet changed", node->id.s, sl_node_result_name(result));
 }
 
+/* I5: a gang is granted when each of its nodes holds its part. */
+void check_granted(struct sim *sim, const struct sl_sched_update_item *item)
+{
+    for (size_t i = 0; i < item->n_placed; i++) {
+        const struct node *n = sim_node(sim, &item->placed[i].node);
+        bool held = !n->agent_up;
+        if (n->agent_up)
+            a_list_foreach (it, &n->core.claims) {
+                const struct sl_claim *c = a_list_entry(it, struct sl_claim, link);
+                held =
+                    held || (c->state.state == A_CLAIM_RESERVED && c->id.attempt == item->placed[i].attempt &&
+                             strcmp(c->id.member.s, item->placed[i].name.s) == 0);
+            }
+        if (!held)
+            sim_fail(sim, "I5: a gang is granted and %s holds nothing of it", n->id.s);
+    }
+}
+
 /* I6: nothing bound is stopped unless a scheduler of its app released it. */
 void check_stop(struct sim *sim, const struct node *node, const struct sl_claim *claim)
 {

@@ -293,14 +293,14 @@ static void sched_send(struct sim *sim, const struct sl_sched_update_item *item)
     net_to_node(sim, &m);
 }
 
-static int gang_app(const struct sim *sim, uint64_t gang)
+static int gang_app(struct sim *sim, uint64_t gang)
 {
     const struct gang_owner *owners = sim->server.owners;
     for (size_t i = 0; i < A_ARRAY_SIZE(sim->server.owners); i++)
         if (owners[i].gang == gang)
             return owners[i].app;
-    a_assert(!"a gang of nobody");
-    return -1;
+    sim_fail(sim, "gang %llu is nobody's", (unsigned long long)gang);
+    return 0;
 }
 
 static void gang_own(struct sim *sim, uint64_t gang, int app)
@@ -320,6 +320,8 @@ static void sched_tell_fleet(struct sim *sim, const struct sl_sched_update_item 
     w->fleet.place.attempt_max = item->attempt_max;
     w->fleet.place.members = w->members;
     w->fleet.place.n_members = item->n_placed;
+    if (item->type == SL_SCHED_GRANTED)
+        check_granted(sim, item);
     for (size_t i = 0; i < item->n_placed; i++) {
         const struct sl_placed *p = &item->placed[i];
         w->members[i] = (struct unit_record_member){.name = p->name,

@@ -268,6 +268,7 @@ void check_reply(struct sim *sim, const struct node *node, const struct a_capaci
                  enum sl_node_result result);
 void check_stop(struct sim *sim, const struct node *node, const struct sl_claim *claim);
 void check_release(struct sim *sim, const struct a_claim_id *id, const struct a_node_id *node);
+void check_granted(struct sim *sim, const struct sl_sched_update_item *item);
 void check_place(struct sim *sim, struct app *app);
 /* Healed and quiet: everything wanted is there and nothing else. */
 bool check_quiet(struct sim *sim);
