@@ -12,6 +12,7 @@ void gw_init(struct gw *gw, const struct gw_options *options)
     if (gw->options.max_waiting == 0)
         gw->options.max_waiting = MAX_WAITING;
     a_list_init(&gw->adrift);
+    a_list_init(&gw->queued);
     a_random_init(&gw->random, options->seed);
     gw->routes.seed = gw->places.seed = gw->endpoints.seed = options->seed;
 }
@@ -27,6 +28,7 @@ void gw_deinit(struct gw *gw)
     a_map_deinit(&gw->places);
     a_map_deinit(&gw->endpoints);
     a_heap_deinit(&gw->timers);
+    a_buf_deinit(&gw->key);
     a_free(gw->updates);
     gw->updates = NULL;
     gw->n_updates = gw->cap_updates = 0;

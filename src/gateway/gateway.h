@@ -21,7 +21,7 @@
 
 struct gw_policy;
 
-/* Counters since the last gw_reports() call went over them. */
+/* Counters since the last gw_endpoint_reported(). */
 struct gw_counts {
     uint64_t ok, failed, refused, resent;
     uint64_t latency_us_sum; /* to the first byte of the answer, of `ok` */
@@ -53,9 +53,11 @@ struct gw_route {
     bool idempotent;
     bool marked; /* seen in the snapshot that is being read */
     const struct gw_policy *policy;
+    void *user; /* the daemon's own; NULL at first */
     struct gw_endpoint **endpoints;
     size_t n_endpoints, cap_endpoints;
     struct a_list waiting; /* gw_request.link, in order of arrival */
+    struct a_list queued;  /* gw.queued, while somebody waits */
     uint64_t n_waiting, n_in_flight;
     /* totals since the process began, for metrics */
     uint64_t requests, retried, waited, by_cause[GW_CAUSE_COUNT];
@@ -185,6 +187,9 @@ struct gw {
     struct a_heap timers;   /* gw_request.timer */
     struct gw_budget budget;
     struct a_list adrift; /* requests under way whose endpoint is gone */
+    struct a_list queued; /* gw_route.queued: routes with somebody waiting */
+    struct a_buf key;     /* of the look-up under way */
+    size_t prefix_max;    /* of all routes so far */
     struct gw_update *updates;
     size_t n_updates, cap_updates;
     bool in_view;
@@ -206,9 +211,10 @@ uint64_t gw_deadline(const struct gw *gw);
  * end. NULL when there is none. */
 struct gw_route *gw_route_find(struct gw *gw, struct a_view host, struct a_view path);
 
-/* What to tell the server of an endpoint since the last time: false when there is nothing. The views point
- * into `e`. */
-bool gw_endpoint_report(struct gw_endpoint *e, struct wire_sl_endpoint_report *ret);
+/* What `e` counted (counts, error, in_flight) was taken over: counts are 0 again, and `reported` until
+ * something changes. */
+void gw_endpoint_reported(struct gw_endpoint *e);
+struct gw_endpoint *gw_endpoint_find(struct gw *gw, struct a_view id); /* NULL when there is none */
 /* Endpoints one by one, NULL at the end. */
 struct gw_endpoint *gw_endpoint_next(struct gw *gw, struct gw_endpoint *prev);
 struct gw_route *gw_route_next(struct gw *gw, struct gw_route *prev);

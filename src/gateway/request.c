@@ -147,11 +147,30 @@ static void answer(struct gw *gw, struct gw_request *req, int status, enum gw_ca
         req->route->by_cause[cause]++;
 }
 
-static void wait_end(struct gw *gw, struct gw_request *req)
+/* Into the route's queue, in front for those that arrived before all who wait there. */
+static void wait_enter(struct gw *gw, struct gw_request *req, bool front, uint64_t until_ms)
 {
+    struct gw_route *r = req->route;
+    if (front)
+        a_list_push_front(&r->waiting, &req->link);
+    else
+        a_list_push_back(&r->waiting, &req->link);
+    if (!a_list_linked(&r->queued))
+        a_list_push_back(&gw->queued, &r->queued);
+    a_heap_set(&gw->timers, &req->timer, until_ms);
+    req->state = GW_REQUEST_WAITING;
+    r->n_waiting++;
+    gw->n_waiting++;
+}
+
+static void wait_leave(struct gw *gw, struct gw_request *req)
+{
+    struct gw_route *r = req->route;
     a_list_remove(&req->link);
+    if (a_list_empty(&r->waiting))
+        a_list_remove(&r->queued);
     a_heap_remove(&gw->timers, &req->timer);
-    req->route->n_waiting--;
+    r->n_waiting--;
     gw->n_waiting--;
     req->state = GW_REQUEST_IDLE;
 }
@@ -173,32 +192,24 @@ static void wait_begin(struct gw *gw, struct gw_request *req, bool full, uint64_
         no_place(gw, req, full);
         return;
     }
-    if (req->tries > 0)
-        a_list_push_front(&r->waiting, &req->link); /* it arrived before those who wait */
-    else
-        a_list_push_back(&r->waiting, &req->link);
-    a_heap_set(&gw->timers, &req->timer, now_ms + r->wait_ms);
-    req->state = GW_REQUEST_WAITING;
-    r->n_waiting++;
+    wait_enter(gw, req, req->tries > 0, now_ms + r->wait_ms);
     r->waited++;
-    gw->n_waiting++;
     gw_update_add(gw, GW_WAIT, req);
 }
 
-static bool send_somewhere(struct gw *gw, struct gw_request *req, uint64_t now_ms, bool *ret_full)
+static void send(struct gw *gw, struct gw_request *req, struct gw_endpoint *e, uint64_t now_ms)
 {
-    struct gw_endpoint *e = choose(gw, req, now_ms, ret_full);
-    if (e == NULL)
-        return false;
     place_take(gw, req, e, now_ms);
     gw_update_add(gw, GW_SEND, req)->endpoint = e;
-    return true;
 }
 
 static void send_or_wait(struct gw *gw, struct gw_request *req, uint64_t now_ms)
 {
     bool full;
-    if (!send_somewhere(gw, req, now_ms, &full))
+    struct gw_endpoint *e = choose(gw, req, now_ms, &full);
+    if (e != NULL)
+        send(gw, req, e, now_ms);
+    else
         wait_begin(gw, req, full, now_ms);
 }
 
@@ -207,15 +218,11 @@ void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_
     while (!a_list_empty(&route->waiting)) {
         struct gw_request *req = a_list_entry(route->waiting.next, struct gw_request, link);
         bool full;
-        wait_end(gw, req);
-        if (!send_somewhere(gw, req, now_ms, &full)) {
-            a_list_push_front(&route->waiting, &req->link); /* as it was */
-            a_heap_set(&gw->timers, &req->timer, req->timer.at_ms);
-            req->state = GW_REQUEST_WAITING;
-            route->n_waiting++;
-            gw->n_waiting++;
+        struct gw_endpoint *e = choose(gw, req, now_ms, &full);
+        if (e == NULL)
             return;
-        }
+        wait_leave(gw, req);
+        send(gw, req, e, now_ms);
     }
 }
 
@@ -224,10 +231,8 @@ static void place_offer(struct gw *gw, struct gw_route *first, uint64_t now_ms)
 {
     if (first != NULL)
         gw_route_serve_waiting(gw, first, now_ms);
-    if (gw->n_waiting == 0)
-        return;
-    a_map_foreach (l, &gw->routes) {
-        gw_route_serve_waiting(gw, a_map_entry(l, struct gw_route, by_id), now_ms);
+    a_list_foreach_safe (l, &gw->queued) {
+        gw_route_serve_waiting(gw, a_list_entry(l, struct gw_route, queued), now_ms);
     }
 }
 
@@ -372,7 +377,7 @@ void gw_request_done(struct gw *gw, const struct gw_event *e)
     struct gw_request *req = e->request;
     struct gw_route *route = req->route;
     if (req->state == GW_REQUEST_WAITING)
-        wait_end(gw, req);
+        wait_leave(gw, req);
     if (req->state == GW_REQUEST_SENT || req->state == GW_REQUEST_COMMITTED) {
         struct gw_endpoint *from = req->endpoint;
         if (e->ok && from != NULL)
@@ -393,7 +398,7 @@ void gw_requests_expire(struct gw *gw, uint64_t now_ms)
         bool full = false;
         for (size_t i = 0; i < req->route->n_endpoints && !full; i++)
             full = req->route->endpoints[i]->state == WIRE_SL_ENDPOINT_UP;
-        wait_end(gw, req);
+        wait_leave(gw, req);
         no_place(gw, req, full);
     }
 }
@@ -424,7 +429,7 @@ void gw_route_abandon(struct gw *gw, struct gw_route *route)
 {
     while (!a_list_empty(&route->waiting)) {
         struct gw_request *req = a_list_entry(route->waiting.next, struct gw_request, link);
-        wait_end(gw, req);
+        wait_leave(gw, req);
         answer(gw, req, 503, GW_CAUSE_NONE, 1, "the route was removed");
         req->route = NULL;
     }

@@ -49,7 +49,7 @@ static struct gw_route *route_get(const struct gw *gw, struct a_view id)
     return l != NULL ? a_map_entry(l, struct gw_route, by_id) : NULL;
 }
 
-static struct gw_endpoint *endpoint_get(const struct gw *gw, struct a_view id)
+struct gw_endpoint *gw_endpoint_find(struct gw *gw, struct a_view id)
 {
     struct a_map_link *l = a_map_get(&gw->endpoints, id.ptr, id.len);
     return l != NULL ? a_map_entry(l, struct gw_endpoint, by_id) : NULL;
@@ -66,6 +66,7 @@ static void route_place(struct gw *gw, struct gw_route *r, const struct wire_sl_
     r->prefix_len = m->prefix.len;
     while (r->prefix_len > 0 && m->prefix.ptr[r->prefix_len - 1] == '/')
         r->prefix_len--; /* "/" and "/ocr/" are "" and "/ocr": a prefix ends at a '/' or at the path's end */
+    gw->prefix_max = A_MAX(gw->prefix_max, r->prefix_len);
     a_buf_add(&place, m->prefix.ptr, r->prefix_len);
     size_t len = place.len;
     r->place = a_buf_steal(&place);
@@ -181,18 +182,20 @@ static struct gw_route *place_get(struct gw *gw, struct a_buf *key, size_t len)
     return l != NULL ? a_map_entry(l, struct gw_route, by_place) : NULL;
 }
 
-/* Longest prefix first: the path cut at each '/' from its end. */
+/* Longest prefix first: the path cut at each '/' from its end. What lies behind the longest prefix of all
+ * does not matter, so that a path of many slashes costs no more than a route's. */
 static struct gw_route *find_below_host(struct gw *gw, struct a_view host, struct a_view path)
 {
-    A_BUF_AUTO struct a_buf key = {0};
-    a_buf_add_view(&key, host);
-    a_buf_add_char(&key, '\0');
-    size_t base = key.len;
-    a_buf_add_view(&key, path);
-    struct gw_route *r = place_get(gw, &key, key.len);
-    for (size_t i = key.len; r == NULL && i-- > base;)
-        if (key.ptr[i] == '/')
-            r = place_get(gw, &key, i);
+    struct a_buf *key = &gw->key;
+    a_buf_reset(key);
+    a_buf_add_view(key, host);
+    a_buf_add_char(key, '\0');
+    size_t base = key->len;
+    a_buf_add(key, path.ptr, A_MIN(path.len, gw->prefix_max + 1));
+    struct gw_route *r = place_get(gw, key, key->len);
+    for (size_t i = key->len; r == NULL && i-- > base;)
+        if (key->ptr[i] == '/')
+            r = place_get(gw, key, i);
     return r;
 }
 
@@ -239,7 +242,7 @@ static void endpoint_serve_waiting(struct gw *gw, const struct gw_endpoint *e, u
 
 void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t now_ms)
 {
-    struct gw_endpoint *e = endpoint_get(gw, m->id);
+    struct gw_endpoint *e = gw_endpoint_find(gw, m->id);
     if (e == NULL)
         e = endpoint_new(gw, m);
     e->proxy = m->proxy;
@@ -280,7 +283,7 @@ static void endpoint_free(struct gw *gw, struct gw_endpoint *e)
 
 void gw_endpoint_gone(struct gw *gw, struct a_view id, uint64_t now_ms)
 {
-    struct gw_endpoint *e = endpoint_get(gw, id);
+    struct gw_endpoint *e = gw_endpoint_find(gw, id);
     if (e == NULL)
         return;
     e->state = WIRE_SL_ENDPOINT_DEAD;
@@ -321,23 +324,8 @@ void gw_view_end(struct gw *gw, uint64_t now_ms)
     }
 }
 
-bool gw_endpoint_report(struct gw_endpoint *e, struct wire_sl_endpoint_report *ret)
+void gw_endpoint_reported(struct gw_endpoint *e)
 {
-    if (e->reported)
-        return false;
-    uint64_t ok = e->counts.ok;
-    *ret = (struct wire_sl_endpoint_report){
-        .unit = e->unit,
-        .endpoint = a_view_str(e->id),
-        .in_flight = e->in_flight,
-        .ok = ok,
-        .failed = e->counts.failed,
-        .refused = e->counts.refused,
-        .resent = e->counts.resent,
-        .error = e->counts.failed + e->counts.refused > 0 ? a_view_str(e->error) : (struct a_view){"", 0},
-        .latency_us = ok > 0 ? e->counts.latency_us_sum / ok : 0,
-    };
     e->counts = (struct gw_counts){0};
     e->reported = true;
-    return true;
 }

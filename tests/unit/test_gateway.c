@@ -349,19 +349,62 @@ static void test_report(void **state)
 {
     struct world *w = *state;
     struct gw_request r;
-    struct wire_sl_endpoint_report report;
     route(w, "r", "*", "/ocr", true, 0);
     endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
-    struct gw_endpoint *e = gw_endpoint_next(&w->gw, NULL);
-    assert_false(gw_endpoint_report(e, &report));
+    struct gw_endpoint *e = gw_endpoint_find(&w->gw, A_VIEW_LIT("e1"));
+    assert_true(e->reported); /* nothing to say of it yet */
     request(w, 0, &r, "POST");
-    assert_true(gw_endpoint_report(e, &report));
-    assert_int_equal(report.in_flight, 1);
-    assert_false(gw_endpoint_report(e, &report));
+    assert_true(!e->reported && e->in_flight == 1);
+    gw_endpoint_reported(e);
     failed(w, 1, &r, GW_FAILURE_LOST);
-    assert_true(gw_endpoint_report(e, &report));
-    assert_true(report.failed == 1 && report.resent == 1 && a_view_is(report.error, "x"));
+    assert_true(!e->reported && e->counts.failed == 1 && e->counts.resent == 1);
+    assert_string_equal(e->error, "x");
+    gw_endpoint_reported(e);
+    assert_true(e->reported && e->counts.failed == 0);
     done(w, 2, &r);
+    assert_int_equal(e->in_flight, 0);
+    assert_null(gw_endpoint_find(&w->gw, A_VIEW_LIT("e2")));
+}
+
+/* A path of many slashes is looked at no further than the longest prefix goes. */
+static void test_long_paths(void **state)
+{
+    struct world *w = *state;
+    static char path[65536];
+    memset(path, '/', sizeof path);
+    memcpy(path, "/ocr", 4);
+    route(w, "r", "*", "/ocr", true, 0);
+    assert_non_null(gw_route_find(&w->gw, A_VIEW_LIT("h"), (struct a_view){path, sizeof path}));
+    assert_true(w->gw.key.len < 16);
+    assert_non_null(gw_route_find(&w->gw, A_VIEW_LIT("h"), A_VIEW_LIT("/ocr")));
+    assert_null(gw_route_find(&w->gw, A_VIEW_LIT("h"), A_VIEW_LIT("/ocrx/ocr")));
+}
+
+/* 1: queues of several routes over one endpoint's places: each freed place goes to somebody, once. */
+static void test_two_queues(void **state)
+{
+    struct world *w = *state;
+    struct gw_request a[3];
+    route(w, "r1", "*", "/ocr", true, 1);
+    route(w, "r2", "h", "/ocr", true, 1);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    for (int i = 0; i < 3; i++) {
+        a[i] = (struct gw_request){.replayable = true};
+        step(w, (struct gw_event){.type = GW_REQUEST,
+                                  .request = &a[i],
+                                  .host = i == 1 ? A_VIEW_LIT("other") : A_VIEW_LIT("h"),
+                                  .path = A_VIEW_LIT("/ocr"),
+                                  .method = A_VIEW_LIT("GET")});
+    }
+    assert_int_equal(w->gw.n_waiting, 2);
+    done(w, 1, &a[0]);
+    assert_int_equal(w->n, 1);
+    struct gw_request *next = w->u[0].request;
+    done(w, 2, next);
+    assert_int_equal(w->n, 1);
+    assert_ptr_not_equal(w->u[0].request, next);
+    done(w, 3, w->u[0].request);
+    assert_true(w->gw.n_waiting == 0 && w->gw.n_in_flight == 0 && a_list_empty(&w->gw.queued));
 }
 
 static void test_budget_follows_the_load(void **state)
@@ -458,6 +501,8 @@ int main(void)
         T(test_limits),
         T(test_snapshot_replaces_all),
         T(test_report),
+        T(test_long_paths),
+        T(test_two_queues),
         T(test_budget_follows_the_load),
         T(test_random_walks),
     };

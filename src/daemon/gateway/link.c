@@ -1,0 +1,269 @@
+/* The gateway's end of Starlink: asks for the routes, acknowledges them, reports. */
+#include "base/alloc.h"
+#include "daemon/gateway/process.h"
+#include "sys/log.h"
+#include "sys/random.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define REPORT_MS 1000
+
+static void link_send(struct d_gateway *g, const struct wire_sl_message *m)
+{
+    A_ERROR_AUTO struct a_error error = {0};
+    if (g->link != NULL && net_link_send(g->link, m, &error) != 0)
+        sys_log(WARN, "gateway", "link.not_sent", "a message to the server was not sent", SYS_ERR(&error));
+}
+
+static bool uuid_equal(const struct a_uuid *a, const struct a_uuid *b)
+{
+    return strcmp(a->s, b->s) == 0;
+}
+
+/* ---- reports ---- */
+
+static void endpoint_report(struct d_gateway *g, struct d_gw_record *r)
+{
+    struct wire_sl_message m = {.type = WIRE_SL_T_ENDPOINT_REPORT};
+    m.endpoint_report = (struct wire_sl_endpoint_report){
+        .unit = r->unit,
+        .endpoint = a_view_str(r->key + 1),
+        .in_flight = d_gw_record_in_flight(&g->view, r),
+        .ok = r->ok,
+        .failed = r->failed,
+        .refused = r->refused,
+        .resent = r->resent,
+        .error = a_view_str(r->error),
+        .latency_us = r->ok > 0 ? r->latency_us_sum / r->ok : 0,
+    };
+    link_send(g, &m);
+    r->dirty = false;
+    r->ok = r->failed = r->refused = r->resent = r->latency_us_sum = 0;
+    r->error[0] = '\0';
+}
+
+void d_gw_link_report_endpoints(struct d_gateway *g)
+{
+    if (!g->welcome)
+        return; /* counted on, and told to the next server */
+    a_map_foreach (l, &g->view.records) {
+        struct d_gw_record *r = a_map_entry(l, struct d_gw_record, by_key);
+        if (r->dirty)
+            endpoint_report(g, r);
+    }
+}
+
+static void app_report(struct d_gateway *g, struct d_gw_app *fresh)
+{
+    const struct d_gw_app *all = d_gw_app_get(&g->apps, &fresh->app);
+    struct wire_sl_message m = {.type = WIRE_SL_T_APP_REPORT};
+    m.app_report = (struct wire_sl_app_report){
+        .app = fresh->app,
+        .requests = fresh->finished,
+        .ok = fresh->ok,
+        .failed = fresh->finished - fresh->ok,
+        .failed_app = fresh->failed[GW_CAUSE_APP],
+        .failed_node = fresh->failed[GW_CAUSE_NODE_LOST],
+        .failed_drain = fresh->failed[GW_CAUSE_DRAIN],
+        .failed_gateway = fresh->failed[GW_CAUSE_GATEWAY],
+        .failed_capacity = fresh->failed[GW_CAUSE_NO_CAPACITY],
+        .in_flight = (uint64_t)A_MAX(all->in_flight, 0),
+        .queued = (uint64_t)A_MAX(all->waiting, 0),
+        .latency_sum_us = fresh->latency_us,
+        .retried = fresh->resent,
+    };
+    link_send(g, &m);
+    d_gw_app_reset(fresh);
+}
+
+static void report_all(void *ctx)
+{
+    struct d_gateway *g = ctx;
+    sys_timer_set_in(&g->report_timer, REPORT_MS);
+    sys_log_flush();
+    if (!g->welcome)
+        return;
+    d_gw_link_report_endpoints(g);
+    a_map_foreach (l, &g->apps_new) {
+        struct d_gw_app *a = a_map_entry(l, struct d_gw_app, by_key);
+        if (a->changed && a->app.name.s[0] != '\0')
+            app_report(g, a);
+    }
+}
+
+/* A drain waits for the acknowledgement and then for in_flight 0: told in this order. */
+void d_gw_link_applied(struct d_gateway *g, const struct d_gw_batch *b)
+{
+    if (!g->welcome || !uuid_equal(&b->server, &g->server))
+        return;
+    struct wire_sl_message m = {.type = WIRE_SL_T_VIEW_ACK};
+    m.view_ack.sequence = b->sequence;
+    m.view_ack.server_boot_id = b->server;
+    link_send(g, &m);
+    d_gw_link_report_endpoints(g);
+}
+
+/* ---- messages ---- */
+
+static void welcome_take(struct d_gateway *g, const struct wire_sl_welcome *w)
+{
+    struct wire_sl_message m = {.type = WIRE_SL_T_SUBSCRIBE};
+    g->has_cursor = g->has_cursor && uuid_equal(&g->server, &w->server_boot_id);
+    g->server = w->server_boot_id;
+    g->welcome = true;
+    g->stale = g->stale || !g->has_cursor; /* until the server's own snapshot */
+    net_dialer_succeeded(g->dialer);
+    m.subscribe.view = WIRE_SL_VIEW_ROUTES;
+    if (g->has_cursor) {
+        m.subscribe.sequence = g->view.sequence;
+        m.subscribe.server_boot_id = g->server;
+        g->stale = false;
+    }
+    link_send(g, &m);
+    sys_log(INFO, "gateway", "link.up", "the server has taken us", SYS_STR("server", net_link_peer(g->link)),
+            SYS_STR("boot", g->server.s));
+}
+
+static void view_take(struct d_gateway *g, const struct wire_sl_message *m)
+{
+    if (!g->welcome || !d_gw_view_take(&g->view, m))
+        return;
+    g->has_cursor = true;
+    g->stale = false;
+    d_gw_crew_apply(g, true);
+}
+
+static void redirect_take(struct d_gateway *g, const struct wire_sl_redirect *r)
+{
+    A_AUTOFREE char *address = a_view_dup(r->address);
+    A_ERROR_AUTO struct a_error error = {0};
+    char host[256];
+    uint16_t port;
+    if (sys_addr_split(address, host, sizeof host, &port, &error) != 0 ||
+        net_dialer_redirect(g->dialer, host, port, &error) != 0)
+        sys_log(WARN, "gateway", "link.redirect", "the server sent us nowhere", SYS_ERR(&error));
+}
+
+static void link_message(void *ctx, struct net_link *l, const struct wire_sl_message *m)
+{
+    struct d_gateway *g = ctx;
+    (void)l;
+    switch (m->type) {
+    case WIRE_SL_T_WELCOME:
+        welcome_take(g, &m->welcome);
+        break;
+    case WIRE_SL_T_REFUSED:
+        sys_log(ERROR, "gateway", "link.refused", "the server refuses us",
+                SYS_VIEW("why", m->refused.message));
+        break;
+    case WIRE_SL_T_REDIRECT:
+        redirect_take(g, &m->redirect);
+        break;
+    case WIRE_SL_T_VIEW_BEGIN:
+    case WIRE_SL_T_VIEW_END:
+    case WIRE_SL_T_ROUTE:
+    case WIRE_SL_T_ROUTE_GONE:
+    case WIRE_SL_T_ENDPOINT:
+    case WIRE_SL_T_ENDPOINT_GONE:
+        view_take(g, m);
+        break;
+    default:
+        break;
+    }
+}
+
+static void link_lost(struct d_gateway *g)
+{
+    g->link = NULL;
+    g->welcome = false;
+    g->stale = true;
+    d_gw_view_break(&g->view);
+}
+
+static void link_closed(void *ctx, struct net_link *l, int rc, const char *why)
+{
+    struct d_gateway *g = ctx;
+    (void)l;
+    (void)rc;
+    link_lost(g);
+    sys_log(WARN, "gateway", "link.down", "the server is away; the routes it told last are served",
+            SYS_STR("why", why));
+    net_dialer_again(g->dialer);
+}
+
+/* What was refused is lost: the present state is told again. */
+static void link_resync(void *ctx, struct net_link *l)
+{
+    struct d_gateway *g = ctx;
+    (void)l;
+    a_map_foreach (link, &g->view.records) {
+        struct d_gw_record *r = a_map_entry(link, struct d_gw_record, by_key);
+        r->dirty = r->is_endpoint;
+    }
+    d_gw_link_report_endpoints(g);
+}
+
+static const struct net_link_ops link_ops = {
+    .message = link_message, .resync = link_resync, .closed = link_closed};
+
+/* ---- dialling ---- */
+
+static void dialer_up(void *ctx, struct net_dialer *d, struct net_link *l)
+{
+    struct d_gateway *g = ctx;
+    (void)d;
+    g->link = l;
+    net_link_set_ops(l, &link_ops, g);
+    struct wire_sl_message m = {.type = WIRE_SL_T_HELLO};
+    m.hello = (struct wire_sl_hello){
+        .protocol_min = WIRE_SL_PROTOCOL_MIN,
+        .protocol_max = WIRE_SL_PROTOCOL,
+        .peer = WIRE_SL_PEER_GATEWAY,
+        .token = sys_secret_view(&g->token),
+        .version = A_VIEW_LIT(ASTRA_VERSION),
+        .name = a_view_str(g->options.name),
+        .address = a_view_str(g->options.address),
+        .attach = ++g->attach,
+        .boot_id = g->boot_id,
+        .port = g->port,
+    };
+    link_send(g, &m);
+}
+
+static void dialer_failed(void *ctx, struct net_dialer *d, int rc, const char *why, uint64_t next_ms)
+{
+    (void)ctx;
+    (void)d;
+    (void)rc;
+    sys_log(WARN, "gateway", "link.dial", "the server cannot be reached", SYS_STR("why", why),
+            SYS_U64("next_ms", next_ms));
+}
+
+static const struct net_dialer_ops dialer_ops = {.up = dialer_up, .failed = dialer_failed};
+
+int d_gw_link_start(struct d_gateway *g, struct a_error *reterr)
+{
+    char host[256];
+    uint16_t port;
+    sys_random_uuid4(&g->boot_id);
+    sys_timer_init(&g->report_timer, g->loop, report_all, g);
+    sys_timer_set_in(&g->report_timer, REPORT_MS);
+    if (g->options.server[0] == '\0')
+        return 0;
+    int rc = sys_addr_split(g->options.server, host, sizeof host, &port, reterr);
+    if (rc == 0)
+        rc = sys_pool_new(SYS_POOL_DNS, 1, 0, &g->dns, reterr);
+    if (rc != 0)
+        return rc;
+    struct net_dialer_options o = {.host = host, .port = port, .dns = g->dns, .seed = sys_random_seed()};
+    return net_dialer_new(g->loop, &o, &dialer_ops, g, &g->dialer, reterr);
+}
+
+void d_gw_link_stop(struct d_gateway *g)
+{
+    net_dialer_free(a_steal(&g->dialer));
+    net_link_close(a_steal(&g->link));
+    sys_pool_free(a_steal(&g->dns));
+    sys_timer_clear(&g->report_timer);
+}

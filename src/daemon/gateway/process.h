@@ -1,0 +1,81 @@
+/* The gateway's process, between its files: gateway.c (life), crew.c (the workers and their parts), link.c
+ * (the server), admin.c. All of it belongs to the main thread. */
+#ifndef D_GATEWAY_PROCESS_H
+#define D_GATEWAY_PROCESS_H
+
+#include "daemon/gateway/options.h"
+#include "daemon/gateway/view.h"
+#include "daemon/gateway/worker.h"
+#include "net/http_server.h"
+#include "net/starlink.h"
+#include "sys/loop.h"
+#include "sys/secret.h"
+
+/* A batch that not every worker has applied yet. */
+struct d_gw_batch {
+    struct a_list link;
+    uint64_t number, sequence;
+    bool from_server; /* to be acknowledged to `server` */
+    struct a_uuid server;
+    struct a_buf frames;
+};
+
+struct d_gateway {
+    struct d_gw_options options;
+    struct sys_loop *loop;
+    struct d_gw_worker *workers;
+    unsigned n_workers;
+    struct d_gw_access_log *access;
+    struct d_gw_view view;
+    bool has_view, stale; /* stale: no server stands behind it now */
+    struct a_list batches;
+    uint64_t *applied; /* by worker */
+
+    struct d_gw_totals *totals; /* by worker */
+    struct a_map apps;          /* d_gw_app since the process began */
+    struct a_map apps_new;      /* since the last report to the server */
+    struct sys_timer report_timer;
+
+    struct sys_secret token;
+    struct sys_pool *dns;
+    struct net_dialer *dialer;
+    struct net_link *link;
+    bool welcome; /* the server of `link` has taken us */
+    struct a_uuid boot_id, server;
+    uint64_t attach;
+    bool has_cursor; /* view.sequence is of `server` */
+
+    struct net_http_server *admin;
+    uint16_t port, admin_port;
+
+    struct sys_signal *term, *interrupt, *hangup;
+    bool draining;
+    unsigned busy_workers;
+    struct sys_timer drain_timer;
+    int status;
+};
+
+/* ---- crew.c ---- */
+
+int d_gw_crew_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
+/* Gives v->batch to every worker; when all have applied it, d_gw_link_applied() is called. */
+void d_gw_crew_apply(struct d_gateway *g, bool from_server);
+/* Every worker hands its part in, then done(ctx). */
+void d_gw_crew_gather(struct d_gateway *g, void (*done)(void *ctx), void *ctx);
+/* Stops taking connections; loop stops when the last request has ended. */
+void d_gw_crew_drain(struct d_gateway *g);
+void d_gw_crew_stop(struct d_gateway *g);
+
+/* ---- link.c ---- */
+
+int d_gw_link_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
+void d_gw_link_stop(struct d_gateway *g);
+void d_gw_link_applied(struct d_gateway *g, const struct d_gw_batch *b);
+/* Endpoints' reports, of those that changed. */
+void d_gw_link_report_endpoints(struct d_gateway *g);
+
+/* ---- admin.c ---- */
+
+int d_gw_admin_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
+
+#endif
