@@ -236,8 +236,10 @@ static int head_take(struct net_http_call *call, struct a_buf *in)
             return -EPROTO;
         }
         bool interim = call->head.status / 100 == 1;
-        if (!interim)
-            net_http_head_keep(&call->head, &call->arena, in->ptr);
+        if (!interim && !net_http_head_keep(&call->head, &call->arena, in->ptr)) {
+            call_note(call, -ENOMEM, A_CODE_UNAVAILABLE, "out of memory");
+            return -ENOMEM;
+        }
         a_buf_consume(in, call->head.size);
         if (interim)
             continue;

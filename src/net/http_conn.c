@@ -105,7 +105,10 @@ static void continue_say(struct net_http_conn *c)
 /* A whole head: begin, and get ready for the body. */
 static void request_begin(struct net_http_conn *c, const char *bytes)
 {
-    net_http_head_keep(&c->head, &c->arena, bytes);
+    if (!net_http_head_keep(&c->head, &c->arena, bytes)) {
+        head_refuse(c, &(struct wire_http_error){503, "out of memory"});
+        return;
+    }
     request_init(c);
     wire_http_decoder_init(&c->decoder, &c->head);
     c->state = CONN_BODY;

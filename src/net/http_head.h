@@ -5,7 +5,8 @@
 #include "base/arena.h"
 #include "wire/http1.h"
 
-/* `h` was parsed from `bytes`: copies its h->size bytes into the arena and lets its views point there. */
-void net_http_head_keep(struct wire_http_head *h, struct a_arena *arena, const char *bytes);
+/* `h` was parsed from `bytes`: copies its h->size bytes into the arena and lets its views point there. False
+ * when there is no memory. */
+bool net_http_head_keep(struct wire_http_head *h, struct a_arena *arena, const char *bytes) A_MUST_CHECK;
 
 #endif

@@ -45,6 +45,7 @@ struct net_http_conn {
     unsigned depth;   /* of calls into the handler: the memory stays until they return */
     bool eof;         /* the client sends no more */
     bool paused;      /* by net_http_request_pause_body */
+    bool lost;        /* a write failed: the timer ends it, outside of the handler's call */
     struct a_buf in;  /* bytes that were read and not yet used */
     struct sys_defer resume;
     struct sys_timer timer;
@@ -77,6 +78,7 @@ static inline struct net_http_conn *request_conn(const struct net_http_request *
 
 /* http_server.c */
 void net_http_conn_deadline(struct net_http_conn *c, uint64_t deadline_ms); /* of the state it is in */
+void net_http_conn_lose(struct net_http_conn *c);
 void net_http_conn_stall_watch(struct net_http_conn *c);
 /* The connection is over, by whichever side: tells on_gone, frees what nobody holds. */
 void net_http_conn_end(struct net_http_conn *c, bool abort);

@@ -20,6 +20,7 @@ static struct a_buf *head_begin(struct net_http_conn *c, const struct net_http_r
     struct net_http_server *s = c->server;
     struct a_buf *b = &s->scratch;
     a_buf_reset(b);
+    b->failed = false;
     wire_http_write_status(b, response->status != 0 ? response->status : 200);
     (void)wire_http_write_header_str(b, "date", date_text(s));
     if (s->o.server_name != NULL)
@@ -54,9 +55,10 @@ void net_http_reply(struct net_http_request *r, const struct net_http_response *
             wire_http_write_length(b, response->body.len);
         wire_http_write_end(b);
         struct a_view views[] = {a_buf_view(b), response->body};
-        int rc = sys_stream_writev(c->stream, views, is_bodiless(c, response->status) ? 1 : 2);
-        if (rc != 0)
-            c->keep_alive = false; /* broken: the next thing is its end */
+        if (b->failed || sys_stream_writev(c->stream, views, is_bodiless(c, response->status) ? 1 : 2) != 0) {
+            net_http_stream_abort(r);
+            return;
+        }
     }
     net_http_request_end(c);
 }
@@ -100,15 +102,15 @@ void net_http_stream_begin(struct net_http_request *r, const struct net_http_res
     else if (c->chunked)
         (void)wire_http_write_header_str(b, "transfer-encoding", "chunked");
     wire_http_write_end(b);
-    if (sys_stream_write(c->stream, b->ptr, b->len) != 0)
-        c->keep_alive = false;
+    if (b->failed || sys_stream_write(c->stream, b->ptr, b->len) != 0)
+        net_http_conn_lose(c);
 }
 
 int net_http_stream_write(struct net_http_request *r, struct a_view bytes)
 {
     struct net_http_conn *c = request_conn(r);
     a_assert(c->has_request && c->state == CONN_ANSWER);
-    if (c->stream == NULL)
+    if (c->stream == NULL || c->lost)
         return -EPIPE;
     if (bytes.len == 0 || c->no_body)
         return 0;
@@ -124,9 +126,12 @@ int net_http_stream_write(struct net_http_request *r, struct a_view bytes)
     int rc = sys_stream_writev(c->stream, views, 3);
     if (rc == 0 && c->has_length)
         c->length_left -= bytes.len;
-    if (rc == 0)
+    if (rc == 0) {
         net_http_conn_stall_watch(c);
-    return rc == 0 || rc == -ENOBUFS ? rc : -EPIPE;
+        return 0;
+    }
+    net_http_conn_lose(c);
+    return -EPIPE;
 }
 
 bool net_http_stream_is_full(const struct net_http_request *r)
@@ -147,7 +152,7 @@ void net_http_stream_end(struct net_http_request *r)
 {
     struct net_http_conn *c = request_conn(r);
     a_assert(c->has_request && c->state == CONN_ANSWER);
-    if (c->has_length && c->length_left != 0 && !c->no_body) {
+    if (c->lost || (c->has_length && c->length_left != 0 && !c->no_body)) {
         net_http_stream_abort(r);
         return;
     }

@@ -70,6 +70,12 @@ void net_http_conn_deadline(struct net_http_conn *c, uint64_t deadline_ms)
     timer_update(c);
 }
 
+void net_http_conn_lose(struct net_http_conn *c)
+{
+    c->lost = true;
+    net_http_conn_deadline(c, 0);
+}
+
 void net_http_conn_stall_watch(struct net_http_conn *c)
 {
     if (c->stream == NULL || c->stall_ms != A_NEVER || sys_stream_queued(c->stream) == 0)
@@ -97,8 +103,9 @@ static void conn_timer(void *ctx)
 {
     struct net_http_conn *c = A_CAST(struct net_http_conn, ctx, CONN_MAGIC);
     uint64_t now = sys_loop_now_ms(c->server->loop);
-    if (stall_check(c, now)) {
-        c->server->stats.timeouts_total++;
+    bool stalled = stall_check(c, now);
+    c->server->stats.timeouts_total += stalled;
+    if (stalled || c->lost) {
         net_http_conn_end(c, true);
         return;
     }

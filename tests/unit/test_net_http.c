@@ -68,7 +68,7 @@ static void handle_echo(struct net_http_request *r)
     A_BUF_AUTO struct a_buf b = {0};
     a_buf_addf(&b, A_VIEW_FMT " " A_VIEW_FMT "?" A_VIEW_FMT " " A_VIEW_FMT, A_VIEW_ARG(r->head->method_text),
                A_VIEW_ARG(r->path), A_VIEW_ARG(r->query), A_VIEW_ARG(r->body));
-    net_http_reply_text(r, 200, "text/plain", a_buf_view(&b));
+    net_http_reply_text(r, b.failed ? 503 : 200, "text/plain", a_buf_view(&b));
 }
 
 static void handle(void *ctx, struct net_http_request *r)
@@ -173,6 +173,7 @@ static int teardown(void **state)
 
 static void raw_read(void *ctx, struct a_view bytes)
 {
+    a_try_alloc_fail_at(0); /* faults are for the other side */
     a_buf_add_view(&((struct fixture *)ctx)->got, bytes);
 }
 
@@ -319,6 +320,34 @@ static void test_old_and_closing_clients(void **state)
 }
 
 /* A client that ends its side after its requests still gets all answers. */
+/* The n-th allocation of an exchange fails, for all n: an answer or an orderly end, and nothing is lost. */
+static void test_without_memory(void **state)
+{
+    struct fixture *f = *state;
+    A_BUF_AUTO struct a_buf request = {0};
+    a_buf_addf(&request, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 40000\r\n\r\n%40000d", 7);
+    unsigned whole = 0;
+    for (uint64_t n = 1; n < 60; n++) {
+        raw_open(f);
+        assert_int_equal(sys_stream_write(f->raw, request.ptr, request.len), 0);
+        uint64_t end = sys_clock_mono_ms() + SOON_MS;
+        while (f->got.len < 40000 && !f->raw_eof && !f->raw_error &&
+               (f->got.len == 0 || strstr(f->got.ptr, " 503 ") == NULL)) {
+            assert_true(sys_clock_mono_ms() < end);
+            a_try_alloc_fail_at(n);
+            sys_loop_turn(f->loop, false);
+            a_try_alloc_fail_at(0);
+        }
+        whole += f->got.len >= 40000;
+        sys_stream_close(a_steal(&f->raw));
+        a_buf_deinit(&f->got);
+        f->raw_eof = f->raw_error = false;
+    }
+    assert_true(whole > 0);
+    struct net_http_server_stats stats = {.connections_open = 9};
+    await(f, (net_http_server_stats(f->server, &stats), stats.connections_open == 0));
+}
+
 static void test_half_closed_client(void **state)
 {
     struct fixture *f = *state;
@@ -854,6 +883,54 @@ static void test_client_sends_again_on_a_stale_connection(void **state)
     assert_string_equal(f->body.ptr, "GET /two? ");
 }
 
+/* Answers the first request of a connection, closes it at the second: as a server whose patience ends just
+ * then. */
+static void fickle_read(void *ctx, struct a_view bytes)
+{
+    struct raw_server *r = ctx;
+    static const char ok[] = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    (void)bytes;
+    if (r->n++ == 1) {
+        sys_stream_close_soft(a_steal(&r->streams[0]), 0);
+        return;
+    }
+    assert_int_equal(sys_stream_write(r->streams[0], ok, sizeof ok - 1), 0);
+}
+
+static void fickle_accept(void *ctx, struct sys_stream *s)
+{
+    static const struct sys_stream_ops fickle = {.read = fickle_read, .eof = raw_server_eof};
+    struct raw_server *r = ctx;
+    sys_stream_close(r->streams[0]);
+    r->streams[0] = s;
+    sys_stream_set_ops(s, &fickle, r);
+    sys_stream_read_start(s);
+}
+
+static void fickle_call(struct fixture *f, const char *method, int rc)
+{
+    struct raw_server r = {.f = f};
+    struct sys_listener *l = NULL;
+    struct sys_addr any;
+    assert_int_equal(sys_addr_parse("127.0.0.1:0", &any, NULL), 0);
+    assert_int_equal(sys_listener_open(f->loop, &any, NULL, fickle_accept, &r, &l, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        call(f, (struct net_http_call_options){.port = sys_listener_port(l), .method = method}, NULL);
+        unsigned before = f->answers;
+        await(f, f->answers == before + 1);
+        assert_int_equal(f->rc, i == 0 ? 0 : rc);
+    }
+    assert_int_equal(r.n, rc == 0 ? 3 : 2); /* requests that arrived */
+    sys_stream_close(r.streams[0]);
+    sys_listener_close(l);
+}
+
+static void test_client_sends_again_what_nobody_answered(void **state)
+{
+    fickle_call(*state, "GET", 0);
+    fickle_call(*state, "POST", -ECONNRESET);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define SMALL(f) cmocka_unit_test_setup_teardown(f, setup_small, teardown)
 
@@ -865,6 +942,7 @@ int main(void)
         TEST(test_pipelined_requests_are_served_in_order),
         TEST(test_answers_without_body),
         TEST(test_old_and_closing_clients),
+        TEST(test_without_memory),
         TEST(test_half_closed_client),
         TEST(test_malformed_requests),
         TEST(test_errors_are_problem_documents),
@@ -888,6 +966,7 @@ int main(void)
         TEST(test_client_gives_up),
         TEST(test_client_and_odd_servers),
         TEST(test_client_sends_again_on_a_stale_connection),
+        TEST(test_client_sends_again_what_nobody_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ static void shell(struct sys_spawn_options *o, const char *command, struct a_buf
                   struct sys_exit *ret_exit)
 {
     const char *argv[] = {"sh", "-c", command, NULL};
-    struct sys_fd_map fds[4] = {{.to = 1}};
+    struct sys_fd_map fds[20] = {{.to = 1}};
     struct sys_proc_id id;
     int pidfd, out[2];
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
@@ -103,6 +103,31 @@ static void test_spawn_swaps_descriptors(void **state)
     A_AUTOFREE char *command = a_asprintf("readlink /proc/$$/fd/%d /proc/$$/fd/%d", a, b);
     shell(&o, command, &out, &e);
     assert_string_equal(out.ptr, "/dev/full\n/dev/zero\n");
+    close(a);
+    close(b);
+}
+
+/* Targets that are just the numbers which a copy would get: whoever lifts too low overwrites what is still
+ * needed. */
+static void test_spawn_places_many_descriptors(void **state)
+{
+    (void)state;
+    enum { N = 16 };
+    A_BUF_AUTO struct a_buf out = {0};
+    A_BUF_AUTO struct a_buf command = {0};
+    A_BUF_AUTO struct a_buf want = {0};
+    struct sys_exit e;
+    int a = open("/dev/zero", O_RDONLY | O_CLOEXEC), b = open("/dev/full", O_RDONLY | O_CLOEXEC);
+    struct sys_fd_map fds[N];
+    a_buf_add_str(&command, "readlink");
+    for (int i = 0; i < N; i++) {
+        fds[i] = (struct sys_fd_map){i % 2 == 0 ? a : b, b + N - i};
+        a_buf_addf(&command, " /proc/$$/fd/%d", fds[i].to);
+        a_buf_add_str(&want, i % 2 == 0 ? "/dev/zero\n" : "/dev/full\n");
+    }
+    struct sys_spawn_options o = {.fds = fds, .n_fds = N};
+    shell(&o, command.ptr, &out, &e);
+    assert_string_equal(out.ptr, want.ptr);
     close(a);
     close(b);
 }
@@ -333,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_spawn_gives_what_was_asked_for),
         cmocka_unit_test(test_spawn_closes_all_but_the_list),
         cmocka_unit_test(test_spawn_swaps_descriptors),
+        cmocka_unit_test(test_spawn_places_many_descriptors),
         cmocka_unit_test(test_spawn_reports_why_it_failed),
         cmocka_unit_test(test_signals_are_default_in_the_child),
         cmocka_unit_test(test_namespaces),
