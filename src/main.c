@@ -5,6 +5,7 @@
 
 #include "base/macro.h"
 #include "cli/tfcc.h"
+#include "daemon/agent/agent.h"
 #include "daemon/gateway/gateway.h"
 #include "daemon/shim/shim.h"
 
@@ -17,6 +18,7 @@ struct command {
 static const struct command commands[] = {
     {"tfcc", cli_tfcc, "look at a model, run it"},
     {"gateway", d_gateway_main, "the data plane: carry requests to the units"},
+    {"agent", d_agent_main, "join this node to a server and run members"},
     {"shim", d_shim_main, NULL},
 };
 

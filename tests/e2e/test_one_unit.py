@@ -1,0 +1,271 @@
+"""One unit on one node: a test plays the server over Starlink and sees a real Ray head come, serve, survive its agent,
+and go without a trace; and what is said when something is wrong with what it needs."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import starlink
+from agentlib import ROOT, Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst, wait_for
+
+NOOP = """
+from ray import serve
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.1})
+class Noop:
+    def __init__(self, answer="hello"):
+        self.answer = answer
+
+    async def __call__(self, request):
+        return self.answer
+
+    def reconfigure(self, config):
+        self.answer = config.get("answer", self.answer)
+
+app = Noop.bind()
+"""
+
+BROKEN = "raise ValueError('no such thing as an app here')\n"
+
+
+@pytest.fixture(scope="session")
+def ray_environment(tmp_path_factory):
+    """The path of a packed environment with ray[serve], made once and kept in the packer's cache."""
+    given = os.environ.get("ASTRA_TEST_ENV_RAY")
+    if given:
+        return Path(given)
+    folder = tmp_path_factory.mktemp("env")
+    (folder / "requirements.txt").write_text("ray[serve]==2.60.0\n")
+    out = folder / "env.tar.zst"
+    subprocess.run(
+        [sys.executable, "-m", "astra.envpack", "pack", str(folder / "requirements.txt"), "-o", str(out)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+    )
+    return out
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A server with artifacts, and an agent that joined it."""
+    artifacts = Artifacts()
+    with Server(artifacts) as server:
+        agent = Agent(server, tmp_path)
+        try:
+            yield server, agent, artifacts
+        except BaseException:
+            print(agent.log_text()[-6000:])
+            raise
+        finally:
+            agent.close()
+
+
+def fake_environment(**changes):
+    manifest = {"schema": 1, "platform": "linux-x86_64", "glibc": "2.17", "python": "3.11.2", "ray": "2.60.0", **changes}
+    return tar_zst({"astra-env.json": json.dumps(manifest), "bin/python3": "not a program"})
+
+
+def nothing_left(agent, unit, ports):
+    assert marked(unit) == {}
+    assert list((agent.data / "members").iterdir()) == []
+    assert list(agent.temp_root.iterdir()) == []
+    assert listening(ports, 100) == []
+
+
+def shm_names():
+    return {p.name for p in Path("/dev/shm").iterdir()}
+
+
+def failed(server, agent, artifacts, environment, **document):
+    """The EXITED status of a head with this environment."""
+    hello = server.wait("HELLO")
+    revision = artifacts.put(revision_document(environment, **document))
+    claim = Claim(server, hello.node, revision)
+    assert claim.reserve().granted
+    assert claim.bind().ok
+    status = claim.status(where=lambda m: m.member_state == "EXITED")
+    reply = claim.release()
+    assert reply.ok
+    claim.status(where=lambda m: m.claim_state == "RELEASED")
+    nothing_left(agent, claim.id["unit"], status.port_base)
+    return status
+
+
+def test_joins_and_grants(world):
+    server, agent, _ = world
+    hello = server.wait("HELLO")
+    assert (hello.peer, hello.name, hello.cluster) == ("AGENT", "n1", "c1")
+    assert hello.address.startswith("127.")
+    node = server.wait("NODE_STATUS")
+    assert node.free == {"mcpu": 4000, "memory_bytes": 8 << 30, "disk_bytes": 50 << 30}
+    server.wait("SNAPSHOT_END", claims=0)
+    server.wait("BEAT")
+
+    digest = "sha256:" + "11" * 32
+    claims = [Claim(server, hello.node, digest, unit=f"noop-{i:05}") for i in range(5)]
+    replies = [c.reserve() for c in claims]
+    assert [r.granted for r in replies] == [True] * 4 + [False]
+    assert replies[4].reason == "NO_CAPACITY" and "cpu" in replies[4].message
+    assert len({r.port_base for r in replies[:4]}) == 4
+    stale = Claim(server, hello.node, digest, uid=claims[0].id["app_uid"], epoch=4, unit="noop-stale").reserve()
+    assert not stale.granted and stale.highest_epoch == 5
+    assert claims[0].reserve().port_base == replies[0].port_base  # a repeat: the same answer
+    for c in claims[:4]:
+        assert c.release().ok
+        c.status(where=lambda m: m.claim_state == "RELEASED")
+    assert "astra_node_attached 1" in agent.get("/metrics")
+    assert agent.get("/healthz") == "ok\n"
+
+    server.send(starlink.Message("NODE_COMMAND", request=77, node=hello.node, action="CORDON"))
+    assert server.wait("NODE_STATUS", request=77).cordoned
+    agent.kill()
+    server.forget_peer()
+    agent.start()
+    again = server.wait("HELLO")
+    assert again.node == hello.node and again.incarnation == hello.incarnation + 1
+    assert server.wait("NODE_STATUS").cordoned  # lives in the agent's file
+    assert not Claim(server, hello.node, digest).reserve().granted
+
+
+@pytest.mark.parametrize(
+    "changes, reason, words",
+    [
+        ({"platform": "linux-riscv64"}, "ENV_MISMATCH", "made for linux-riscv64"),
+        ({"glibc": "2.99"}, "ENV_MISMATCH", "needs glibc 2.99"),
+        ({"ray": "2.9.3"}, "ENV_MISMATCH", "has Ray 2.9.3"),
+        ({"ray": None}, "ENV_MISMATCH", "no Ray"),
+        ({}, "RAY_START_FAILED", "bin/python3"),
+    ],
+)
+def test_environment_that_does_not_fit(world, changes, reason, words):
+    server, agent, artifacts = world
+    status = failed(server, agent, artifacts, artifacts.put(fake_environment(**changes)))
+    assert status.reason == reason
+    assert words in status.message
+
+
+def test_artifacts_that_do_not_arrive(world):
+    server, agent, artifacts = world
+    wrong = "sha256:" + hashlib.sha256(b"what it should be").hexdigest()
+    artifacts.items[wrong] = b"what it is" * 100000
+    status = failed(server, agent, artifacts, wrong)
+    assert status.reason == "FETCH_FAILED" and "arrived as" in status.message
+    assert artifacts.gets.count(wrong) == 2  # once more, then it is an error
+
+
+def test_artifact_unknown_to_the_server(world):
+    server, agent, artifacts = world
+    status = failed(server, agent, artifacts, "sha256:" + "ab" * 32)
+    assert status.reason == "FETCH_FAILED" and "no artifact" in status.message
+
+
+def test_no_archive_and_evil_code(world):
+    server, agent, artifacts = world
+    status = failed(server, agent, artifacts, artifacts.put(b"no archive"))
+    assert status.reason == "ENV_MISMATCH"
+    evil = artifacts.put(tar_zst({"../../evil.py": "x"}))
+    server.forget_peer()
+    agent.kill()
+    agent.start()
+    status = failed(server, agent, artifacts, artifacts.put(fake_environment()), code=evil)
+    assert status.reason == "UNPACK_FAILED" and "leads outside" in status.message
+
+
+@pytest.mark.ray
+def test_one_unit(world, ray_environment):
+    server, agent, artifacts = world
+    hello = server.wait("HELLO")
+    shm_before = shm_names()
+    environment = artifacts.put_file(ray_environment)
+    code = artifacts.put(tar_zst({"noop.py": NOOP}))
+    revision = artifacts.put(revision_document(environment, code))
+    claim = Claim(server, hello.node, revision)
+    ports = claim.reserve().port_base
+    assert claim.bind().ok
+
+    ready = claim.status(timeout_s=300, where=lambda m: m.deployed == revision and m.warmed)
+    assert ready.member_state == "UP" and ready.reason == "NONE", ready
+    assert [(a["name"], a["status"]) for a in ready.apps] == [("a", "RUNNING")]
+    target = ready.targets[0]
+    assert target["healthy"] and not target["proxy"] and ports <= target["port"] < ports + 100
+    url = f"http://{target['ip']}:{target['port']}/a"
+    assert http("GET", url) == (200, "hello")
+
+    # the dashboard asks for the unit's own token
+    dashboard = f"http://{hello.address}:{ports + 4}/api/serve/applications/"
+    assert http("GET", dashboard)[0] in (401, 403)
+
+    # the agent dies and comes back: the same processes, still serving, endpoints at once
+    before = marked(claim.id["unit"])
+    names = {pid: cmdline(pid).replace(b"\0", b" ").decode() for pid in before}
+    assert len(before) > 5
+    agent.kill()
+    assert http("GET", url) == (200, "hello")
+    server.forget_peer()
+    agent.start()
+    again = claim.status(timeout_s=30, where=lambda m: m.member_state == "UP")
+    assert again.deployed == revision and again.warmed and again.targets == ready.targets
+    assert again.pid == ready.pid and again.pid_start == ready.pid_start
+    after = marked(claim.id["unit"])
+    lost = {pid: name for pid, name in names.items() if after.get(pid) != before[pid] and "ray::IDLE" not in name}
+    assert lost == {}  # idle workers come and go
+
+    # a new config under the running head
+    config = [{"name": "a", "route_prefix": "/a", "import_path": "noop:app",
+               "deployments": [{"name": "Noop", "user_config": {"answer": "changed"}}]}]  # fmt: skip
+    second = artifacts.put(revision_document(environment, code, config, number=2))
+    assert claim.config(second, 2).ok
+    claim.status(timeout_s=60, where=lambda m: m.deployed == second and m.warmed)
+    assert http("GET", url) == (200, "changed")
+
+    # a replica dies: told at once, replaced by Ray
+    victim = next(pid for pid in marked(claim.id["unit"]) if b"ServeReplica:a:Noop" in cmdline(pid))
+    start = time.monotonic()
+    os.kill(victim, 9)
+    claim.status(timeout_s=10, where=lambda m: not any(t["name"] == target["name"] for t in m.targets))
+    assert time.monotonic() - start < 0.5
+    fresh = claim.status(timeout_s=60, where=lambda m: any(t["healthy"] and not t["proxy"] for t in m.targets))
+    new = next(t for t in fresh.targets if not t["proxy"])
+    assert http("GET", f"http://{new['ip']}:{new['port']}/a") == (200, "changed")
+
+    # released: nothing is left
+    assert claim.release(grace_ms=15000).ok
+    claim.status(timeout_s=60, where=lambda m: m.claim_state == "RELEASED")
+    wait_for("the last socket", lambda: listening(ports, 100) == [], 5)
+    nothing_left(agent, claim.id["unit"], ports)
+    assert shm_names() <= shm_before
+
+
+def cmdline(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.ray
+def test_app_that_raises_and_head_killed(world, ray_environment):
+    server, agent, artifacts = world
+    hello = server.wait("HELLO")
+    environment = artifacts.put_file(ray_environment)
+    code = artifacts.put(tar_zst({"noop.py": BROKEN}))
+    revision = artifacts.put(revision_document(environment, code))
+    claim = Claim(server, hello.node, revision)
+    ports = claim.reserve().port_base
+    assert claim.bind().ok
+    bad = claim.status(timeout_s=300, where=lambda m: m.reason == "IMPORT_FAILED")
+    assert "no such thing as an app here" in bad.message
+    assert bad.apps[0]["status"] == "DEPLOY_FAILED"
+
+    os.kill(bad.pid, 9)  # the shim: with it the whole namespace
+    lost = claim.status(timeout_s=30, where=lambda m: m.member_state == "EXITED")
+    assert lost.reason == "HEAD_LOST" and lost.targets == []
+    wait_for("the namespace's end", lambda: marked(claim.id["unit"]) == {}, 10)
+    assert claim.release().ok
+    claim.status(where=lambda m: m.claim_state == "RELEASED")
+    nothing_left(agent, claim.id["unit"], ports)
