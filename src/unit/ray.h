@@ -68,7 +68,8 @@ struct unit_ray_start {
         *code_dir /* or NULL */;
     uint64_t revision;
     const char *extra_pythonpath; /* Astra's own Python folder, or NULL */
-    const char *home_dir;         /* HOME and TMPDIR of the member */
+    const char *home_dir;         /* HOME */
+    const char *tmp_dir;          /* TMPDIR; short, too: Python's multiprocessing makes sockets in it */
     const struct wire_value *env; /* the app's env: [{name, value}], or NULL */
 };
 

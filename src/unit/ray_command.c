@@ -243,7 +243,7 @@ static int env_build(const struct unit_ray_start *s, struct words *env, struct a
     if (python_path.len > 0)
         word_add(env, "PYTHONPATH=%s", python_path.ptr);
     word_add(env, "HOME=%s", s->home_dir);
-    word_add(env, "TMPDIR=%s", s->home_dir);
+    word_add(env, "TMPDIR=%s", s->tmp_dir);
     default_add(s, env, "LANG", "C.UTF-8");
     default_add(s, env, "PYTHONNOUSERSITE", "1");
     default_add(s, env, "PYTHONDONTWRITEBYTECODE",

@@ -284,3 +284,5 @@ class Claim:
                 raise TimeoutError(f"no such status in {timeout_s} s; the last was {last}") from error
             if where is None or where(last):
                 return last
+            if last.member_state == "EXITED" and last.claim_state == "BOUND":
+                raise AssertionError(f"the member ended: {last}")

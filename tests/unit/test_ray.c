@@ -34,6 +34,7 @@ static const struct unit_ray_start head = {
     .revision = 4,
     .extra_pythonpath = "/lib/astra/python",
     .home_dir = "/m/home",
+    .tmp_dir = "/tmp/astra-abcdefgh/tmp",
 };
 
 static bool has(const char *const *list, const char *word)
@@ -72,6 +73,8 @@ static void test_head(void **state)
     assert_true(has(c.envp, "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT=20320"));
     assert_true(has(c.envp, "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT=20339"));
     assert_true(has(c.envp, "AUTOSCALER_METRIC_PORT=20309"));
+    assert_true(has(c.envp, "HOME=/m/home"));
+    assert_true(has(c.envp, "TMPDIR=/tmp/astra-abcdefgh/tmp"));
     assert_true(has(c.envp, "OMP_NUM_THREADS=1"));
     assert_true(has(c.envp, "PYTHONPATH=/code:/lib/astra/python"));
     assert_true(has(c.envp, "ASTRA_CLAIM=uid/ocr-1/head/1"));

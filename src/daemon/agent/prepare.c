@@ -6,7 +6,8 @@
  *                       revision.json                      the revision as it was fetched
  *                       deployed                           digest of the revision that Serve runs
  *                       home/ models/                      HOME; links to models
- *     TEMP_ROOT/astra-XXXXXXXX/                            Ray's session, the logs of its workers */
+ *     TEMP_ROOT/astra-XXXXXXXX/                            Ray's session, the logs of its workers; tmp/ is
+ * TMPDIR */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #define SHM_SPARE_BYTES (64 << 20) /* beside Ray's object store: what other libraries put into /dev/shm */
 #define OPEN_FILES 65536
 #define KILL_ROUNDS 50
+#define PORT_ROUNDS 250
 
 /* ---- the revision ---- */
 
@@ -123,6 +125,7 @@ static int folder_make(const struct d_member *m, struct a_error *reterr)
 {
     static const char *const below[] = {"home", "models"};
     A_AUTOFREE char *token = sys_path_join(m->folder, "token");
+    A_AUTOFREE char *tmp = sys_path_join(m->temp, "tmp");
     A_AUTOFREE char *revision = sys_path_join(m->folder, "revision.json");
     A_AUTOFREE char *blob = artifact_cache_blob(&m->agent->cache, &m->document_digest);
     struct a_view secret = sys_secret_view(&m->token);
@@ -132,7 +135,7 @@ static int folder_make(const struct d_member *m, struct a_error *reterr)
         rc = sys_dir_make(path, 0700, reterr);
     }
     if (rc == 0)
-        rc = sys_dir_make(m->temp, 0700, reterr);
+        rc = sys_dir_make(tmp, 0700, reterr);
     if (rc == 0)
         rc = sys_file_write_atomic(token, secret.ptr, secret.len, 0600, reterr);
     if (rc == 0)
@@ -196,6 +199,7 @@ static int command_build(struct d_member *m, struct a_arena *arena, struct unit_
         .revision = (uint64_t)wire_value_int(wire_value_get(m->document, "revision"), 0),
         .extra_pythonpath = a->libdir != NULL ? a_arena_printf(arena, "%s/python", a->libdir) : NULL,
         .home_dir = a_arena_printf(arena, "%s/home", m->folder),
+        .tmp_dir = a_arena_printf(arena, "%s/tmp", m->temp),
         .env = wire_value_get(m->document, "env"),
     };
     return unit_ray_command_build(&start, arena, ret, reterr);
@@ -299,12 +303,27 @@ static void log_keep(const struct d_member *m)
     }
 }
 
+/* A killed process may take a moment to let its sockets go; its block is not free before. A stranger on one
+ * of the ports is not waited for longer than that. */
+static void ports_await(const struct d_member *m)
+{
+    for (int round = 0; round < PORT_ROUNDS; round++) {
+        bool used = false;
+        for (int i = 0; i < UNIT_RAY_PORTS && !used; i++)
+            used = sys_port_is_used((uint16_t)(m->port_first + i));
+        if (!used)
+            return;
+        sys_clock_sleep_ms(20);
+    }
+}
+
 void d_clean_run(void *ctx)
 {
     struct d_member *m = ctx;
     struct a_error *e = &m->job_error;
     int rc = marked_kill(m, e);
     if (rc == 0) {
+        ports_await(m);
         log_keep(m);
         rc = sys_dir_remove(m->temp, e);
     }
