@@ -73,7 +73,7 @@ static const struct wire_value *application_of(const struct wire_value *applicat
         if (a_view_is(wire_value_view(name), wire_value_string(wire_value_get(a, "name"), "default")))
             return a;
     }
-    a_assert(!"the checker lets no route without its application pass");
+    a_assert(false); /* the checker lets no route without its application pass */
     return NULL;
 }
 

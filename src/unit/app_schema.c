@@ -16,7 +16,7 @@
 #define NOT_YET(what) .alive = UNIT_ALIVE_##what
 #define END                                                                                                  \
     {                                                                                                        \
-        NULL                                                                                                 \
+        .name = NULL                                                                                         \
     }
 
 static const struct unit_field match_fields[] = {

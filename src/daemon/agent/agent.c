@@ -257,7 +257,7 @@ int d_agent_main(int argc, char **argv)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     struct d_agent *a = a_new(struct d_agent);
-    enum sys_log_level level;
+    enum sys_log_level level = SYS_LOG_INFO;
     a->lock_fd = -1;
     a_list_init(&a->members);
     a_list_init(&a->fetches);
@@ -271,7 +271,7 @@ int d_agent_main(int argc, char **argv)
     if (rc == 0 && !sys_log_level_parse(a->options.log_level, &level))
         rc = a_fail(&e, -EINVAL, A_CODE_USAGE, "--log-level %s: expected debug, info, warn, error or off",
                     a->options.log_level);
-    if (rc < 0) {
+    if (rc != 0) {
         fprintf(stderr, "astra agent: %s\n", a_error_text(&e));
         a_free(a);
         return 2;

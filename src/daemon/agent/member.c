@@ -30,6 +30,7 @@ struct d_member *d_member_find(struct d_agent *a, uint64_t number)
 
 /* ---- states ---- */
 
+A_PRINTF(3, 0)
 static void message_set(struct d_member *m, enum a_reason reason, const char *fmt, va_list args)
 {
     struct a_buf whole = {0}, cut = {0};

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -151,11 +150,7 @@ static ssize_t bulk_read(struct d_bulk *b, char *chunk, size_t max)
         memcpy(chunk, b->text + b->offset, n);
         return (ssize_t)n;
     }
-    ssize_t got;
-    do
-        got = pread(b->fd, chunk, n, (off_t)b->offset);
-    while (got < 0 && errno == EINTR);
-    return got;
+    return sys_fd_read_at(b->fd, chunk, n, b->offset);
 }
 
 static void bulk_pump(void *ctx)

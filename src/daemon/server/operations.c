@@ -340,6 +340,7 @@ static void put_apply(struct operation *op, uint64_t revision)
     struct d_revision *r = op->number != 0 ? a_steal(&op->revision) : NULL;
     char object[80];
     if (app == NULL) {
+        a_assert(r != NULL); /* a new app has its first revision */
         app = d_app_new(&op->ref, &op->next.uid);
         app->created_unix_ms = op->next.created_unix_ms;
         app->generation = op->next.generation;
