@@ -8,6 +8,7 @@
 #include "daemon/agent/agent.h"
 #include "daemon/gateway/gateway.h"
 #include "daemon/shim/shim.h"
+#include "daemon/up/up.h"
 
 struct command {
     const char *name;
@@ -16,6 +17,8 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"up", d_up_main, "run the whole platform on this machine"},
+    {"down", d_down_main, "end what astra up made"},
     {"tfcc", cli_tfcc, "look at a model, run it"},
     {"gateway", d_gateway_main, "the data plane: carry requests to the units"},
     {"agent", d_agent_main, "join this node to a server and run members"},
