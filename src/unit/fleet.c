@@ -105,7 +105,8 @@ static struct fleet_member *stray(struct unit_fleet *self, const struct unit_rep
         unit = fleet_unit_new(self, &r->claim.unit, r->revision, A_UNIT_FETCHING);
         unit->cluster = r->cluster;
         unit->restored = true;
-        unit->endpoints = UNIT_ENDPOINTS_STALE;
+        unit->ending = fleet_has_ended(self, unit->name.s);
+        unit->endpoints = unit->ending ? UNIT_ENDPOINTS_NONE : UNIT_ENDPOINTS_STALE;
         unit_move(unit, A_UNIT_LOST, A_REASON_ORPHANED, "its record is not known");
     }
     struct unit_record_member at = {.name = r->claim.member,
@@ -122,10 +123,19 @@ static struct fleet_member *stray(struct unit_fleet *self, const struct unit_rep
         if (strcmp(other->at.name.s, at.name.s) == 0 && !other->gone && !other->restored)
             doubled = true;
     struct fleet_member *m = unit_member_add(unit, &at, A_MEMBER_BOUND);
+    m->stray = true;
     m->superfluous = m->leaving = doubled;
     self->dirty = true;
     *ret_unit = unit;
     return m;
+}
+
+/* The recorded member is there after all: a stray one that stood in for it is one too many. */
+static void strays_yield(struct unit *unit, const struct fleet_member *m)
+{
+    unit_foreach_member (other, unit)
+        if (other != m && other->stray && !m->stray && strcmp(other->at.name.s, m->at.name.s) == 0)
+            other->superfluous = other->leaving = true;
 }
 
 static void member_take(struct unit *unit, struct fleet_member *m, const struct unit_report *r)
@@ -135,6 +145,8 @@ static void member_take(struct unit *unit, struct fleet_member *m, const struct 
     struct unit_fleet *self = unit->fleet;
     bool changed = m->restored || m->serve != r->serve || m->warmed != r->warmed ||
                    m->endpoints != r->endpoints || !a_digest_equal(&m->deployed, &r->deployed);
+    if (m->restored)
+        strays_yield(unit, m);
     m->restored = false;
     m->claim_state = r->claim_state;
     m->store_id = r->store_id;

@@ -95,10 +95,11 @@ static bool unit_is_quiet(struct unit *unit)
     const struct fleet_member *head = unit_head(unit);
     if (unit->endpoints == UNIT_ENDPOINTS_NONE || unit->quiet)
         return true;
-    if (head == NULL || head->sm.state == A_MEMBER_LOST || head->sm.state == A_MEMBER_EXITED) {
+    bool over = head == NULL || head->sm.state == A_MEMBER_EXITED;
+    if (over || head->sm.state == A_MEMBER_LOST)
         unit_endpoints_set(unit, UNIT_ENDPOINTS_DEAD); /* what is in flight there will not finish */
+    if (over)
         return true;
-    }
     if (unit_is_offered(unit) || self->withdrawn < unit->sequence)
         return false;
     if (unit->endpoints == UNIT_ENDPOINTS_DEAD)

@@ -29,6 +29,7 @@ struct fleet_member {
     uint64_t gang;    /* its claim is under way as part of this gang; 0 = bound, or known from elsewhere */
     bool restored;    /* known from a record only, not reported yet */
     bool leaving;     /* a replacement is wanted or there */
+    bool stray;       /* in no record */
     bool superfluous; /* a second claim of the same member: nothing uses it */
     bool releasing;   /* release asked for */
     bool gone;        /* the claim does not exist (any more) */
@@ -95,6 +96,8 @@ struct unit_fleet {
     struct a_list units;
     struct fleet_budget heirs[8]; /* budgets of units lost by their heads, for those that replace them */
     size_t n_heirs;
+    struct a_unit_name ended[64]; /* the last ones: a late claim of theirs is not adopted */
+    size_t n_ended;
     struct poison_node poison[UNIT_POISON_NODES];
     size_t n_poison;
     bool poisoned;
@@ -142,6 +145,7 @@ void unit_note(struct unit *unit, enum a_reason reason, const char *message);
 /* False when the table has no way there: the report is older than what is known. */
 bool unit_member_move(struct unit *unit, struct fleet_member *m, enum a_member_state to, enum a_reason reason,
                       const char *message);
+bool fleet_has_ended(const struct unit_fleet *self, const char *unit);
 /* Nothing is left: tells, forgets. */
 void unit_end(struct unit *unit, enum a_reason reason);
 uint32_t budget_add(struct fleet_budget *b, uint64_t now_ms);

@@ -202,6 +202,14 @@ bool unit_member_move(struct unit *unit, struct fleet_member *m, enum a_member_s
     return true;
 }
 
+bool fleet_has_ended(const struct unit_fleet *self, const char *unit)
+{
+    for (size_t i = 0; i < A_ARRAY_SIZE(self->ended); i++)
+        if (strcmp(self->ended[i].s, unit) == 0)
+            return true;
+    return false;
+}
+
 void unit_end(struct unit *unit, enum a_reason reason)
 {
     if (unit->gang != 0)
@@ -211,6 +219,7 @@ void unit_end(struct unit *unit, enum a_reason reason)
     if (unit->recorded)
         fleet_act(unit->fleet, UNIT_ACTION_RECORD_DEL, unit);
     unit->fleet->dirty = true;
+    unit->fleet->ended[unit->fleet->n_ended++ % A_ARRAY_SIZE(unit->fleet->ended)] = unit->name;
     fleet_unit_free(unit);
 }
 

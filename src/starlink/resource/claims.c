@@ -107,7 +107,7 @@ int claims_status(struct sl_resource *self, struct sl_resource_node *node, const
 {
     claims_expire(self, node);
     struct sl_resource_claim *claim = claim_find(node, &e->claim->id);
-    if (claim != NULL && (e->sequence <= claim->sequence || (!claim_is_live(claim) && claim->confirmed)))
+    if (claim != NULL && e->sequence <= claim->sequence)
         return SL_RESOURCE_E_STALE;
     bool was_live = claim != NULL && claim_is_live(claim);
     if (claim == NULL) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "lib/sim.h"
 
 void claim_text(const struct a_node_id *node, const struct a_claim_id *id, char *out, size_t size)
@@ -13,15 +14,42 @@ void claim_text(const struct a_node_id *node, const struct a_claim_id *id, char 
     snprintf(out, size, "%s", b.ptr);
 }
 
-struct released {
+struct seen {
     struct a_map_link link;
+    uint32_t life;
     char key[256];
 };
 
-static struct released *released_find(const struct sim *sim, const char *key)
+static struct seen *seen_find(const struct a_map *map, const char *key)
 {
-    struct a_map_link *link = a_map_get_str(&sim->released, key);
-    return link == NULL ? NULL : a_map_entry(link, struct released, link);
+    struct a_map_link *link = a_map_get_str(map, key);
+    return link == NULL ? NULL : a_map_entry(link, struct seen, link);
+}
+
+static void seen_add(struct a_map *map, const char *key, uint32_t life)
+{
+    struct seen *s = seen_find(map, key);
+    if (s == NULL) {
+        s = a_new(struct seen);
+        snprintf(s->key, sizeof s->key, "%s", key);
+        a_map_put_str(map, &s->link, s->key);
+    }
+    s->life = life;
+}
+
+static void seen_deinit(struct a_map *map)
+{
+    a_map_foreach (link, map) {
+        a_map_remove(map, link);
+        a_free(a_map_entry(link, struct seen, link));
+    }
+    a_map_deinit(map);
+}
+
+void check_deinit(struct sim *sim)
+{
+    seen_deinit(&sim->released);
+    seen_deinit(&sim->reserved);
 }
 
 /* I1, I3: the node's own invariants; no epoch falls below what was written. */
@@ -92,7 +120,7 @@ void check_stop(struct sim *sim, const struct node *node, const struct sl_claim 
 {
     char key[256];
     claim_text(&node->id, &claim->id, key, sizeof key);
-    if (released_find(sim, key) == NULL)
+    if (seen_find(&sim->released, key) == NULL)
         sim_fail(sim, "I6: %s is stopped and nobody released it", key);
 }
 
@@ -112,19 +140,41 @@ void check_release(struct sim *sim, const struct a_claim_id *id, const struct a_
     const struct member *m = member_of(sim, node, id);
     char key[256];
     claim_text(node, id, key, sizeof key);
-    if (released_find(sim, key) == NULL) {
-        struct released *r = a_new(struct released);
-        snprintf(r->key, sizeof r->key, "%s", key);
-        a_map_put_str(&sim->released, &r->link, r->key);
-    }
+    seen_add(&sim->released, key, sim->server.life);
+    struct unit_info u;
     if (m == NULL || !m->head || m->state != A_MEMBER_UP || m->serve != UNIT_SERVE_RUNNING)
         return;
+    if (unit_fleet_find(server_app(sim, &id->app_uid)->fleet, &id->unit, &u) && u.head.attempt != id->attempt)
+        return; /* an older claim of a unit that lives elsewhere: no route leads there */
     for (int g = 0; g < SIM_GATEWAYS; g++)
         for (size_t i = 0; i < sim->gateways[g].n_routes; i++) {
             const struct route *r = &sim->gateways[g].routes[i];
             if (r->state == UNIT_ENDPOINTS_UP && strcmp(r->unit.s, id->unit.s) == 0)
                 sim_fail(sim, "I8: %s is released while gateway %d routes to it", key, g);
         }
+}
+
+/* I11: one server never asks for the same claim twice: an attempt is never used again. */
+void check_reserve(struct sim *sim, const struct a_claim_id *id)
+{
+    char key[256];
+    claim_text(&(struct a_node_id){.s = ""}, id, key, sizeof key);
+    const struct seen *before = seen_find(&sim->reserved, key);
+    if (before != NULL && before->life == sim->server.life)
+        sim_fail(sim, "I11: %s is reserved twice", key);
+    seen_add(&sim->reserved, key, sim->server.life);
+}
+
+uint64_t check_members(const struct sim *sim)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < sim->n_nodes; i++)
+        for (int k = 0; k < SIM_MEMBERS_MAX; k++) {
+            const struct member *m = &sim->nodes[i].members[k];
+            if (m->number != 0)
+                sum += a_hash_u64(m->number * 1000003 + m->started_ms * 31 + (uint64_t)i);
+        }
+    return sum;
 }
 
 /* I7: a unit is placed only within wanted + surge. */

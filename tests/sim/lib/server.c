@@ -290,6 +290,8 @@ static void sched_send(struct sim *sim, const struct sl_sched_update_item *item)
     m.reason = item->order.reason;
     if (m.type == MSG_RELEASE)
         check_release(sim, &m.id, &item->node);
+    else if (m.type == MSG_RESERVE)
+        check_reserve(sim, &m.id);
     net_to_node(sim, &m);
 }
 
@@ -434,6 +436,8 @@ static void run_route(struct sim *sim, void *data)
     struct server_ref ref;
     memcpy(&ref, data, sizeof ref);
     struct gateway *g = &sim->gateways[ref.gateway];
+    if (sim->server.life != ref.life)
+        return; /* its connection is closed; the next server sends a snapshot */
     struct route *r = route_find(g, ref.app, &ref.unit);
     if (r == NULL) {
         a_assert(g->n_routes < SIM_ROUTES_MAX);
@@ -455,7 +459,7 @@ static void gateways_tell(struct sim *sim, int app, const struct unit_action *a)
                              .sequence = a->sequence,
                              .endpoints = a->endpoints};
     for (ref.gateway = 0; ref.gateway < SIM_GATEWAYS; ref.gateway++) {
-        last_ms += sim_between(&sim->life_random, 1, 60);
+        last_ms += sim_between(&sim->life_random, 1, sim_chance(&sim->life_random, 0.05) ? 20000 : 60);
         sim_after(sim, last_ms - sim->now, run_route, &ref, sizeof ref);
     }
     sim->server.told_ms = last_ms;
@@ -546,6 +550,8 @@ static void fleet_record(struct sim *sim, int app, const struct unit_action *a)
 static void fleet_act(struct sim *sim, int app, const struct unit_action *a)
 {
     struct work *w;
+    if (!sim->server.adopted && (a->type == UNIT_ACTION_PLACE || a->type == UNIT_ACTION_RELEASE))
+        sim_fail(sim, "I10: %s is placed or released before the adopt phase ended", a->unit.s);
     switch (a->type) {
     case UNIT_ACTION_PLACE:
         fleet_place(sim, app, a);

@@ -119,11 +119,6 @@ void sim_init(struct sim *sim, uint64_t seed)
     snprintf(sim->server.store_id.s, sizeof sim->server.store_id.s, "aaaaaaaa-0000-4000-8000-000000000000");
 }
 
-struct released {
-    struct a_map_link link;
-    char key[256];
-};
-
 void sim_deinit(struct sim *sim)
 {
     if (sim->server.up)
@@ -136,11 +131,7 @@ void sim_deinit(struct sim *sim)
     }
     for (size_t i = 0; i < sim->n_events; i++)
         a_free(sim->events[i]);
-    a_map_foreach (link, &sim->released) {
-        a_map_remove(&sim->released, link);
-        a_free(a_map_entry(link, struct released, link));
-    }
-    a_map_deinit(&sim->released);
+    check_deinit(sim);
     a_free(sim->events);
     a_free(sim->conns);
     a_buf_deinit(&sim->trace);

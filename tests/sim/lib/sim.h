@@ -195,6 +195,7 @@ struct sim {
     struct gateway gateways[SIM_GATEWAYS];
     /* claims for which a server ever sent a release: nothing else may be stopped */
     struct a_map released;
+    struct a_map reserved; /* claims that were asked for, with the life of the server that did */
     uint64_t counts[COUNT_N];
     struct a_buf trace;
     bool tracing;
@@ -269,7 +270,11 @@ void check_reply(struct sim *sim, const struct node *node, const struct a_capaci
 void check_stop(struct sim *sim, const struct node *node, const struct sl_claim *claim);
 void check_release(struct sim *sim, const struct a_claim_id *id, const struct a_node_id *node);
 void check_granted(struct sim *sim, const struct sl_sched_update_item *item);
+void check_reserve(struct sim *sim, const struct a_claim_id *id);
 void check_place(struct sim *sim, struct app *app);
+/* A number that changes when any member is started or stopped. */
+uint64_t check_members(const struct sim *sim);
+void check_deinit(struct sim *sim);
 /* Healed and quiet: everything wanted is there and nothing else. */
 bool check_quiet(struct sim *sim);
 void check_end(struct sim *sim);
