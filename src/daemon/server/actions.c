@@ -135,7 +135,7 @@ static void config(struct server *s, const struct d_app *app, const struct unit_
                                                  .node = a->node,
                                                  .claim = a->claim,
                                                  .epoch = a->epoch != 0 ? a->epoch : app->epoch,
-                                                 .store_id = *store_id(s->store),
+                                                 .store_id = a->store_id,
                                                  .revision = {.number = r->number, .digest = r->digest}};
     (void)d_agent_send(s, &a->node, &m);
 }

@@ -154,7 +154,9 @@ static void unit_endpoints(struct d_routes *v, const struct d_app *app, const st
 
 static enum wire_sl_endpoint_state wire_state(enum unit_endpoints e)
 {
-    return e == UNIT_ENDPOINTS_UP         ? WIRE_SL_ENDPOINT_UP
+    /* stale: it may serve from before a restart; nothing leaves routing because it is unknown */
+    bool up = e == UNIT_ENDPOINTS_UP || e == UNIT_ENDPOINTS_STALE;
+    return up                             ? WIRE_SL_ENDPOINT_UP
            : e == UNIT_ENDPOINTS_DRAINING ? WIRE_SL_ENDPOINT_DRAINING
                                           : WIRE_SL_ENDPOINT_DEAD;
 }
@@ -293,13 +295,15 @@ static uint64_t unit_in_flight(const struct server *s, const struct a_unit_name 
 }
 
 /* A drain's two answers: every gateway has applied the view without the unit; then, nothing is in flight
- * there any more. */
+ * there any more. Of a dead unit the first is wanted too: it may come back, and is released only when no
+ * gateway can still send it anything. */
 static void withdrawals_tell(struct server *s)
 {
     d_cores_enter(s);
     a_map_foreach (l, &s->units) {
         struct d_unit *u = a_map_entry(l, struct d_unit, link);
-        if (u->endpoints != UNIT_ENDPOINTS_DRAINING || u->view_sequence == 0 || u->app->fleet == NULL)
+        bool leaves = u->endpoints == UNIT_ENDPOINTS_DRAINING || u->endpoints == UNIT_ENDPOINTS_DEAD;
+        if (!leaves || u->view_sequence == 0 || u->app->fleet == NULL)
             continue;
         if (!u->withdrawn_told && all_acked(s, u->view_sequence)) {
             u->withdrawn_told = true;
