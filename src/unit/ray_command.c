@@ -76,6 +76,9 @@ static int ray_fields_add(const struct unit_ray_start *s, struct words *argv, ui
     wire_value_foreach(field, s->ray)
     {
         struct a_buf text = {0};
+        if (wire_value_is_null(field) ||
+            (wire_value_is(field, WIRE_VALUE_OBJECT) && wire_value_count(field) == 0))
+            continue; /* a completed app names every field */
         if (a_view_is(field->key, "numCpus")) {
             int64_t n = wire_value_int(field, -1);
             if (n < 0 || n > 100000)

@@ -266,6 +266,15 @@ static void send_reserve(struct server *s, const struct sl_sched_update_item *u)
     (void)d_agent_send(s, &u->node, &m);
 }
 
+/* GROUP of a worker's GROUP-INDEX; the empty view for a head. */
+static struct a_view group_of(const struct sl_claim_order *o)
+{
+    const char *dash = strrchr(o->id.member.s, '-');
+    if (o->head || dash == NULL)
+        return (struct a_view){"", 0};
+    return (struct a_view){o->id.member.s, (size_t)(dash - o->id.member.s)};
+}
+
 static void send_bind(struct server *s, const struct sl_sched_update_item *u)
 {
     const struct sl_claim_order *o = &u->order;
@@ -288,7 +297,8 @@ static void send_bind(struct server *s, const struct sl_sched_update_item *u)
                                    .head_port = g->head_port,
                                    .ray_token = a_view_str(unit->ray_token),
                                    .unit_attempt = info.failures,
-                                   .workers = info.n_members > 0 ? (uint32_t)info.n_members - 1 : 0};
+                                   .workers = info.n_members > 0 ? (uint32_t)info.n_members - 1 : 0,
+                                   .group = group_of(o)};
     (void)d_agent_send(s, &u->node, &m);
 }
 
