@@ -1,6 +1,5 @@
 #include "sys/env.h"
 
-#include <gnu/libc-version.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,7 +211,10 @@ const char *sys_env_machine(void)
 #endif
 }
 
-const char *sys_env_glibc(void)
+void sys_env_glibc(char *out, size_t size)
 {
-    return gnu_get_libc_version();
+    char text[64];
+    size_t n = confstr(_CS_GNU_LIBC_VERSION, text, sizeof text); /* "glibc 2.36" */
+    const char *version = n > 0 && n <= sizeof text ? strchr(text, ' ') : NULL;
+    snprintf(out, size, "%s", version != NULL ? version + 1 : "0");
 }

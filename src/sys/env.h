@@ -32,6 +32,6 @@ uint64_t sys_env_raise_nofile(void);
 void sys_env_platform(char *out, size_t size);
 /* What packed environments are made for: "linux-x86_64", and the version of the C library in use ("2.36"). */
 const char *sys_env_machine(void);
-const char *sys_env_glibc(void);
+void sys_env_glibc(char *out, size_t size);
 
 #endif

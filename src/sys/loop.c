@@ -302,7 +302,8 @@ void sys_loop_on_suspend(struct sys_loop *loop, void (*fn)(void *ctx, uint64_t g
 
 void sys_loop_check_suspend(struct sys_loop *loop, uint64_t mono_ms, uint64_t boot_ms)
 {
-    uint64_t ahead = boot_ms - mono_ms, before = loop->boot_ahead_ms;
+    /* two clocks, read one after the other: the difference may be off by a moment, and below nothing */
+    uint64_t ahead = boot_ms > mono_ms ? boot_ms - mono_ms : 0, before = loop->boot_ahead_ms;
     loop->boot_ahead_ms = ahead;
     if (before != UINT64_MAX && ahead > before && ahead - before > SYS_SUSPEND_GAP_MS &&
         loop->suspend != NULL)

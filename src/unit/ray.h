@@ -87,8 +87,9 @@ int unit_ray_command_build(const struct unit_ray_start *start, struct a_arena *a
 
 /* The body of PUT /api/serve/applications/: `serve` (Ray's deploy schema, an object) with the fields that
  * Astra owns set: proxy_location HeadOnly, http_options {host, port}, grpc_options.port. Everything else is
- * passed on. */
-int unit_ray_serve_body(const struct wire_value *serve, const char *ip, uint16_t port_first,
+ * passed on. `host` is what replicas listen on, on every member: the head's address where it is alone, else
+ * 0.0.0.0 (each replica advertises its own member's address). */
+int unit_ray_serve_body(const struct wire_value *serve, const char *host, uint16_t port_first,
                         struct a_buf *ret_body, struct a_error *reterr);
 
 /* What GET /api/serve/applications/ said. Lives in the arena that it was read into. */

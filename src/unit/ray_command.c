@@ -287,7 +287,7 @@ int unit_ray_command_build(const struct unit_ray_start *start, struct a_arena *a
     return 0;
 }
 
-int unit_ray_serve_body(const struct wire_value *serve, const char *ip, uint16_t port_first,
+int unit_ray_serve_body(const struct wire_value *serve, const char *host, uint16_t port_first,
                         struct a_buf *ret_body, struct a_error *reterr)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
@@ -303,7 +303,7 @@ int unit_ray_serve_body(const struct wire_value *serve, const char *ip, uint16_t
         wire_value_set(&arena, body, "http_options", http = wire_value_new_object(&arena));
     if (!wire_value_is(grpc, WIRE_VALUE_OBJECT))
         wire_value_set(&arena, body, "grpc_options", grpc = wire_value_new_object(&arena));
-    wire_value_set_string(&arena, http, "host", ip);
+    wire_value_set_string(&arena, http, "host", host);
     wire_value_set_int(&arena, http, "port", (int64_t)port_of(port_first, UNIT_RAY_PORT_SERVE_HTTP));
     wire_value_set_int(&arena, grpc, "port", (int64_t)port_of(port_first, UNIT_RAY_PORT_SERVE_GRPC));
     wire_value_set_string(&arena, body, "proxy_location", "HeadOnly");

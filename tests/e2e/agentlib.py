@@ -82,6 +82,7 @@ class Server(starlink.Server):
         super().__init__(**options)
         self.artifacts = artifacts
         self.requests = 0
+        self.logs_connection = None
         self._bulk_thread = threading.Thread(target=self._serve_bulk, name="bulk", daemon=True)
         self._bulk_thread.start()
 
@@ -92,6 +93,24 @@ class Server(starlink.Server):
                 self.logs_connection = connection
                 continue
             threading.Thread(target=self._serve_gets, args=(connection,), daemon=True).start()
+
+    def logs(self, node, unit, member, timeout_s=10, **options):
+        """What OPEN_BULK brings: {file: bytes}."""
+        self.logs_connection = None
+        ticket = os.urandom(16)
+        self.send(Message("OPEN_BULK", ticket=ticket, node=node, purpose="LOGS", unit=unit, member=member, **options))
+        connection = wait_for("a bulk connection", lambda: self.logs_connection, timeout_s)
+        connection.wait_closed(timeout_s)
+        files, name = {}, None
+        for message in connection.drain():
+            if message.type == "BULK_LOG":
+                assert message.ticket == ticket
+                name = message.file
+            elif message.type == "BULK_DATA":
+                files[name] = files.get(name, b"") + message.bytes
+            elif message.type == "BULK_END":
+                return files if message.ok else message.code
+        raise AssertionError("no BULK_END came")
 
     def _serve_gets(self, connection):
         try:
@@ -120,6 +139,7 @@ class Agent:
 
     def __init__(self, server, folder, *flags):
         self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.temp_root = Path(tempfile.mkdtemp(prefix="at", dir="/tmp"))
         self.server = server

@@ -200,6 +200,12 @@ def test_one_unit(world, ray_environment):
     dashboard = f"http://{hello.address}:{ports + 4}/api/serve/applications/"
     assert http("GET", dashboard)[0] in (401, 403)
 
+    logs = server.logs(hello.node, claim.id["unit"], "head")
+    assert b"Ray runtime started" in logs["log"]
+    assert any(name.startswith("serve/replica_a_Noop") for name in logs)
+    assert server.logs(hello.node, "other-aaaaa", "head") == "not_found"
+    assert 'astra_member_up{unit="noop-aaaaa",member="head"} 1' in agent.get("/metrics")
+
     # the agent dies and comes back: the same processes, still serving, endpoints at once
     before = marked(claim.id["unit"])
     names = {pid: cmdline(pid).replace(b"\0", b" ").decode() for pid in before}
@@ -239,6 +245,46 @@ def test_one_unit(world, ray_environment):
     wait_for("the last socket", lambda: listening(ports, 100) == [], 5)
     nothing_left(agent, claim.id["unit"], ports)
     assert shm_names() <= shm_before
+
+
+@pytest.mark.ray
+def test_head_and_worker_without_namespaces(tmp_path, ray_environment):
+    """A unit of two members on two nodes; the way of hosts that allow no namespaces."""
+    artifacts = Artifacts()
+    environment = artifacts.put_file(ray_environment)
+    code = artifacts.put(tar_zst({"noop.py": NOOP.replace('"num_cpus": 0.1', '"num_cpus": 1')}))
+    workers = [{"name": "cpu", "count": 1, "cpu": 1, "memory": "2Gi", "ray": {"resources": {"spare": 1}}}]
+    revision = artifacts.put(revision_document(environment, code, workers=workers))
+    cache = ("--no-namespaces", "--cache", tmp_path / "cache")
+    with Server(artifacts) as s1, Server(artifacts, store_id=s1.store_id) as s2:
+        a1, a2 = Agent(s1, tmp_path / "1", *cache), Agent(s2, tmp_path / "2", *cache)
+        try:
+            h1, h2 = s1.wait("HELLO"), s2.wait("HELLO")
+            head = Claim(s1, h1.node, revision)
+            worker = Claim(s2, h2.node, revision, member="cpu-0", role="WORKER", uid=head.id["app_uid"])
+            worker.token = head.token
+            ports = (head.reserve().port_base, worker.reserve().port_base)
+            assert head.bind(workers=1).ok
+            head.status(timeout_s=200, where=lambda m: m.member_state == "UP")
+            assert worker.bind(head_address=h1.address, head_port=ports[0], group="cpu").ok
+            worker.status(timeout_s=200, where=lambda m: m.member_state == "UP")
+            ready = head.status(timeout_s=200, where=lambda m: m.deployed == revision and m.warmed)
+            target = next(t for t in ready.targets if not t["proxy"])
+            assert target["ip"] == h2.address  # the head serves nothing: replicas are on the worker
+            assert http("GET", f"http://{target['ip']}:{target['port']}/a") == (200, "hello")
+            assert artifacts.gets.count(environment) == 1  # two agents, one cache
+
+            for server, claim in ((s2, worker), (s1, head)):
+                assert claim.release(grace_ms=15000).ok
+                claim.status(timeout_s=60, where=lambda m: m.claim_state == "RELEASED")
+            for agent, port in ((a1, ports[0]), (a2, ports[1])):
+                nothing_left(agent, claim.id["unit"], port)
+        except BaseException:
+            print(a1.log_text()[-4000:], a2.log_text()[-4000:])
+            raise
+        finally:
+            a1.close()
+            a2.close()
 
 
 def cmdline(pid):

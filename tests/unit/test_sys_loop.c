@@ -335,6 +335,17 @@ static void test_suspend_is_noticed(void **state)
     assert_int_equal(f->n, 0);
 }
 
+/* Without sleep the clocks are equal, but for the moment between the two readings. */
+static void test_suspend_moment(void **state)
+{
+    struct fixture *f = *state;
+    sys_loop_on_suspend(f->loop, suspended, f);
+    sys_loop_check_suspend(f->loop, 1000, 1000);
+    sys_loop_check_suspend(f->loop, 1001, 1000);
+    sys_loop_check_suspend(f->loop, 1001, 1001);
+    assert_int_equal(f->n, 0);
+}
+
 struct job {
     struct fixture *f;
     struct sys_work work;
@@ -465,6 +476,7 @@ int main(void)
         TEST(test_poll_is_level_triggered),
         TEST(test_what_is_left_open_is_closed_by_free),
         TEST(test_suspend_is_noticed),
+        TEST(test_suspend_moment),
         TEST(test_pool_runs_and_tells),
         TEST(test_pool_cancels_what_waits),
         TEST(test_pool_drain_waits_for_all),

@@ -78,8 +78,10 @@ static int environment_prepare(struct d_member *m, const struct d_need *need, st
     A_AUTOFREE char *blob = artifact_cache_blob(cache, &need->digest);
     A_BUF_AUTO struct a_buf text = {0};
     struct artifact_manifest manifest;
-    const struct artifact_host host = {.platform = sys_env_machine(), .glibc = sys_env_glibc()};
+    char glibc[32];
+    const struct artifact_host host = {.platform = sys_env_machine(), .glibc = glibc};
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    sys_env_glibc(glibc, sizeof glibc);
     int rc = artifact_peek(blob, ARTIFACT_MANIFEST_FILE, ARTIFACT_MANIFEST_MAX, &text, &e);
     if (rc < 0)
         return a_fail(reterr, rc, e.code == A_CODE_OS ? A_CODE_OS : A_CODE_ENV_MISMATCH,

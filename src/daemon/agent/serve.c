@@ -331,6 +331,13 @@ static bool deployed_before(struct d_serve *s)
     return true;
 }
 
+/* Ray has one host for the replicas of all members. */
+static const char *listen_host(const struct d_member *m)
+{
+    return wire_value_count(wire_value_path(m->document, "spec.workers")) == 0 ? m->agent->address
+                                                                               : "0.0.0.0";
+}
+
 void d_serve_deploy(struct d_serve *s)
 {
     struct d_member *m = s->member;
@@ -341,7 +348,7 @@ void d_serve_deploy(struct d_serve *s)
         wanted_read(s, serve);
         warm_read(s, m->document);
         if (!deployed_before(s)) {
-            if (unit_ray_serve_body(serve, m->agent->address, m->port_first, &body, &e) < 0) {
+            if (unit_ray_serve_body(serve, listen_host(m), m->port_first, &body, &e) < 0) {
                 d_member_say(m, A_REASON_SERVE_REJECTED, "%s", a_error_text(&e));
                 return;
             }
