@@ -344,7 +344,8 @@ static void accepted(void *ctx, struct sys_stream *stream)
 int d_gw_worker_listen(struct d_gw_worker *w, const struct sys_addr *addr, struct sys_addr *ret_addr,
                        struct a_error *reterr)
 {
-    struct sys_listen_options o = {.reuse_port = true};
+    /* Shared among our own threads only: a second gateway must not slip in on the same port. */
+    struct sys_listen_options o = {.reuse_port = w->count > 1};
     int rc = sys_listener_open(w->loop, addr, &o, accepted, w, &w->listener, reterr);
     if (rc == 0)
         sys_listener_addr(w->listener, ret_addr);
