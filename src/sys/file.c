@@ -67,6 +67,11 @@ ssize_t sys_fd_read_at(int fd, void *ret_bytes, size_t len, uint64_t offset)
     return n < 0 ? -errno : n;
 }
 
+int sys_fd_sync(int fd, struct a_error *reterr)
+{
+    return fsync(fd) == 0 ? 0 : a_fail_errno(reterr, -errno, "cannot sync a file");
+}
+
 int sys_fd_set_inherit(int fd, bool inherit)
 {
     return fcntl(fd, F_SETFD, inherit ? 0 : FD_CLOEXEC) == 0 ? 0 : -errno;

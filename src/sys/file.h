@@ -23,6 +23,8 @@ int sys_fd_write_full(int fd, const void *bytes, size_t len) A_MUST_CHECK;
 /* Up to `len` bytes from `offset` (the descriptor's own offset does not move): their number, 0 at the end, or
  * -errno. */
 ssize_t sys_fd_read_at(int fd, void *ret_bytes, size_t len, uint64_t offset) A_MUST_CHECK;
+/* What was written is on the disk. */
+int sys_fd_sync(int fd, struct a_error *reterr) A_MUST_CHECK;
 
 /* Appends the file to `ret_bytes` (zeroed or reused buffer); -EFBIG when it has more than `max` bytes. */
 int sys_file_read(const char *path, size_t max, struct a_buf *ret_bytes, struct a_error *reterr) A_MUST_CHECK;
