@@ -70,7 +70,8 @@ static void batches_finish(struct d_gateway *g)
         if (b->number > applied)
             return;
         a_list_remove(&b->link);
-        d_gw_link_applied(g, b);
+        if (b->from_server)
+            d_gw_link_applied(g, b);
         a_buf_deinit(&b->frames);
         a_free(b);
     }
@@ -121,12 +122,13 @@ static void apply_run(void *ctx)
     a_free(o);
 }
 
-void d_gw_crew_apply(struct d_gateway *g)
+void d_gw_crew_apply(struct d_gateway *g, bool from_server)
 {
     struct d_gw_batch *b = a_new(struct d_gw_batch);
     b->number = g->view.batches;
     b->sequence = g->view.sequence;
-    b->server = g->view.server;
+    b->from_server = from_server;
+    b->server = g->server;
     b->frames = g->view.batch;
     g->view.batch = (struct a_buf){0};
     g->has_view = true;

@@ -1,0 +1,254 @@
+/* Logs of an app's members: the server asks the nodes (each dials a bulk connection) and passes on what they
+ * send, whole lines at a time, so that several members may speak at once. Nothing is kept here. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "daemon/server/api.h"
+
+#define LOG_SOURCES_MAX 64
+#define LOG_LINE_MAX (64u << 10)
+
+struct log_stream;
+
+/* One member. */
+struct log_source {
+    struct log_stream *stream;
+    struct d_ticket *ticket;
+    struct a_unit_name unit;
+    struct a_name member;
+    struct a_node_id node;
+    char file[257];
+    struct a_buf line;   /* begun, not ended */
+    bool ended, stopped; /* stopped: told to wait, until the client took some */
+};
+
+struct log_stream {
+    struct server *s;
+    struct net_http_request *r;
+    bool prefix, follow, previous;
+    uint64_t tail;
+    const char *file;
+    struct log_source sources[LOG_SOURCES_MAX];
+    size_t n, next; /* without follow: one after the other */
+    char *name;     /* file, owned */
+};
+
+static void logs_free(struct log_stream *st)
+{
+    for (size_t i = 0; i < st->n; i++) {
+        d_ticket_cancel(st->sources[i].ticket);
+        a_buf_deinit(&st->sources[i].line);
+    }
+    a_free(st->name);
+    a_free(st);
+}
+
+static void on_logs_gone(void *ctx, struct net_http_request *r)
+{
+    (void)r;
+    logs_free(ctx);
+}
+
+static void line_write(struct log_source *source, struct a_view line, bool end)
+{
+    struct log_stream *st = source->stream;
+    A_BUF_AUTO struct a_buf b = {0};
+    if (st->prefix)
+        a_buf_addf(&b, "%s/%s%s%s | ", source->unit.s, source->member.s, source->file[0] != '\0' ? " " : "",
+                   source->file);
+    a_buf_add_view(&b, line);
+    if (end)
+        a_buf_add_char(&b, '\n');
+    /* A client that is gone is told by on_gone; one that is full was waited for, and a line more is let go.
+     */
+    (void)!net_http_stream_write(st->r, a_buf_view(&b));
+}
+
+static void line_end(struct log_source *source)
+{
+    if (source->line.len > 0)
+        line_write(source, a_buf_view(&source->line), true);
+    a_buf_reset(&source->line);
+}
+
+static void lines_take(struct log_source *source, struct a_view bytes)
+{
+    while (bytes.len > 0) {
+        const char *end = memchr(bytes.ptr, '\n', bytes.len);
+        size_t n = end != NULL ? (size_t)(end - bytes.ptr) : bytes.len;
+        a_buf_add(&source->line, bytes.ptr, n);
+        if (end != NULL) {
+            line_write(source, a_buf_view(&source->line), true);
+            a_buf_reset(&source->line);
+            n++;
+        } else if (source->line.len >= LOG_LINE_MAX) {
+            line_end(source);
+        }
+        bytes = (struct a_view){bytes.ptr + n, bytes.len - n};
+    }
+}
+
+static void source_open(struct log_source *source);
+
+/* The next one, or the end when none is left. */
+static void logs_go_on(struct log_stream *st)
+{
+    while (!st->follow && st->next < st->n) {
+        struct log_source *source = &st->sources[st->next++];
+        source_open(source);
+        if (!source->ended)
+            return;
+    }
+    for (size_t i = 0; i < st->n; i++)
+        if (!st->sources[i].ended)
+            return;
+    struct net_http_request *r = st->r;
+    r->on_gone = NULL;
+    logs_free(st);
+    net_http_stream_end(r);
+}
+
+static void on_log(void *ctx, const struct wire_sl_bulk_log *log)
+{
+    struct log_source *source = ctx;
+    line_end(source);
+    snprintf(source->file, sizeof source->file, A_VIEW_FMT, A_VIEW_ARG(log->file));
+}
+
+static bool on_log_data(void *ctx, struct a_view bytes)
+{
+    struct log_source *source = ctx;
+    if (source->stream->prefix) {
+        lines_take(source, bytes);
+    } else {
+        (void)!net_http_stream_write(source->stream->r, bytes);
+    }
+    source->stopped = net_http_stream_is_full(source->stream->r);
+    return !source->stopped;
+}
+
+static void on_log_end(void *ctx, const struct a_error *error)
+{
+    struct log_source *source = ctx;
+    A_BUF_AUTO struct a_buf b = {0};
+    source->ticket = NULL;
+    source->ended = true;
+    line_end(source);
+    if (error != NULL && error->code != A_CODE_NONE) {
+        a_buf_addf(&b, "astra: logs of %s/%s: %s", source->unit.s, source->member.s, a_error_text(error));
+        line_write(source, a_buf_view(&b), true);
+    }
+    logs_go_on(source->stream);
+}
+
+static void source_open(struct log_source *source)
+{
+    static const struct d_ticket_ops ops = {.log = on_log, .data = on_log_data, .end = on_log_end};
+    struct log_stream *st = source->stream;
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    A_BUF_AUTO struct a_buf b = {0};
+    const struct wire_sl_open_bulk ask = {.purpose = WIRE_SL_PURPOSE_LOGS,
+                                          .unit = source->unit,
+                                          .member = source->member,
+                                          .previous = st->previous,
+                                          .follow = st->follow,
+                                          .tail_bytes = st->tail,
+                                          .file = a_view_str(st->name)};
+    source->ticket = d_ticket_open(st->s, &source->node, &ask, &ops, source, &e);
+    if (source->ticket != NULL)
+        return;
+    source->ended = true;
+    a_buf_addf(&b, "astra: logs of %s/%s: %s", source->unit.s, source->member.s, a_error_text(&e));
+    line_write(source, a_buf_view(&b), true);
+}
+
+static void on_logs_drain(void *ctx, struct net_http_request *r)
+{
+    struct log_stream *st = ctx;
+    (void)r;
+    for (size_t i = 0; i < st->n; i++) {
+        if (!st->sources[i].stopped || st->sources[i].ticket == NULL)
+            continue;
+        st->sources[i].stopped = false;
+        d_ticket_resume(st->sources[i].ticket);
+    }
+}
+
+/* ---- which members ---- */
+
+static void source_add(struct log_stream *st, const struct a_unit_name *unit, const struct a_name *member,
+                       const struct a_node_id *node)
+{
+    if (node->s[0] == '\0' || st->n == LOG_SOURCES_MAX)
+        return;
+    struct log_source *source = &st->sources[st->n++];
+    *source = (struct log_source){.stream = st, .unit = *unit, .member = *member, .node = *node};
+}
+
+static void sources_of_fleet(struct log_stream *st, const struct d_app *app, const char *unit,
+                             const char *member)
+{
+    struct unit_info u;
+    struct unit_member_info m;
+    for (size_t i = 0; unit_fleet_unit(app->fleet, i, &u); i++) {
+        if (unit[0] != '\0' && strcmp(unit, u.name.s) != 0)
+            continue;
+        for (size_t k = 0; unit_fleet_member(app->fleet, &u.name, k, &m); k++)
+            if (member[0] == '\0' || strcmp(member, m.name.s) == 0)
+                source_add(st, &u.name, &m.name, &m.node);
+    }
+}
+
+static void sources_of_orphan(struct log_stream *st, const struct d_app *app, const char *unit,
+                              const char *member)
+{
+    for (const struct sl_resource_claim *l = sl_resource_next_orphan(&st->s->resource, NULL); l != NULL;
+         l = sl_resource_next_orphan(&st->s->resource, l)) {
+        const struct a_claim_id *id = &l->facts.id;
+        if (strcmp(id->app_uid.s, app->uid.s) == 0 && (unit[0] == '\0' || strcmp(unit, id->unit.s) == 0) &&
+            (member[0] == '\0' || strcmp(member, id->member.s) == 0))
+            source_add(st, &id->unit, &id->member, &l->node->id);
+    }
+}
+
+static void logs_begin(struct api_call *c, struct log_stream *st)
+{
+    c->r->on_gone = on_logs_gone;
+    c->r->on_gone_ctx = st;
+    net_http_stream_begin(c->r, &(struct net_http_response){.content_type = "text/plain; charset=utf-8"});
+    net_http_stream_on_drain(c->r, on_logs_drain, st);
+    for (size_t i = 0; st->follow && i < st->n; i++)
+        source_open(&st->sources[i]);
+    logs_go_on(st);
+}
+
+void api_handle_APP_LOGS(struct api_call *c)
+{
+    const struct d_app *app = api_app(c);
+    const char *unit = api_query(c, "unit"), *member = api_query(c, "member"), *tail = api_query(c, "tail");
+    uint64_t tail_bytes = 0;
+    if (app == NULL)
+        return;
+    if (tail[0] != '\0' && !a_text_bytes(a_view_str(tail), &tail_bytes)) {
+        api_reply_problem(c, A_CODE_INVALID, "tail: \"%s\" is no size such as 64Ki", tail);
+        return;
+    }
+    struct log_stream *st = a_new(struct log_stream);
+    *st =
+        (struct log_stream){.s = c->s, .r = c->r, .tail = tail_bytes, .name = a_strdup(api_query(c, "file"))};
+    st->follow = api_query_flag(c, "follow");
+    st->previous = api_query_flag(c, "previous");
+    if (app->fleet != NULL)
+        sources_of_fleet(st, app, unit, member);
+    else
+        sources_of_orphan(st, app, unit, member);
+    st->prefix = st->n > 1 || api_query_flag(c, "prefix");
+    if (st->n == 0) {
+        logs_free(st);
+        api_reply_problem(c, A_CODE_NOT_FOUND, "no member of %s with that name is on a node", app->key);
+        return;
+    }
+    logs_begin(c, st);
+}

@@ -1,0 +1,226 @@
+/* What the server itself is and does: status, version, health, metrics. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/server/api.h"
+#include "sys/clock.h"
+
+struct census {
+    uint32_t nodes[A_NODE_STATE_COUNT], units[A_UNIT_STATE_COUNT], members[A_MEMBER_STATE_COUNT];
+    uint32_t apps, orphans, deleting, cordoned, claims;
+};
+
+static void census_units(const struct d_app *app, struct census *n)
+{
+    struct unit_info u;
+    struct unit_member_info m;
+    for (size_t i = 0; app->fleet != NULL && unit_fleet_unit(app->fleet, i, &u); i++) {
+        n->units[u.state]++;
+        for (size_t k = 0; unit_fleet_member(app->fleet, &u.name, k, &m); k++)
+            n->members[m.state]++;
+    }
+}
+
+static void census_take(const struct server *s, struct census *n)
+{
+    memset(n, 0, sizeof *n);
+    for (const struct sl_resource_node *node = sl_resource_next(&s->resource, NULL); node != NULL;
+         node = sl_resource_next(&s->resource, node)) {
+        n->nodes[sl_resource_node_state(node)]++;
+        n->cordoned += (node->facts.flags & SL_RESOURCE_NODE_CORDONED) != 0;
+        for (const struct sl_resource_claim *l = sl_resource_next_claim(node, NULL); l != NULL;
+             l = sl_resource_next_claim(node, l))
+            n->claims += l->facts.state != A_CLAIM_RELEASED;
+    }
+    a_map_foreach (l, &s->apps) {
+        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        n->apps += !app->orphan;
+        n->orphans += app->orphan;
+        n->deleting += app->deleted;
+        census_units(app, n);
+    }
+}
+
+/* {"UP": 3}: states that occur, in their order. */
+static struct wire_value *counts_json(const uint32_t *counts, int n, const char *(*name)(int),
+                                      struct a_arena *arena)
+{
+    struct wire_value *v = wire_value_new_object(arena);
+    for (int i = 0; i < n; i++)
+        if (counts[i] > 0)
+            wire_value_set_int(arena, v, name(i), counts[i]);
+    return v;
+}
+
+static const char *node_word(int i)
+{
+    return a_node_state_name((enum a_node_state)i);
+}
+
+static const char *unit_word(int i)
+{
+    return a_unit_state_name((enum a_unit_state)i);
+}
+
+static const char *member_word(int i)
+{
+    return a_member_state_name((enum a_member_state)i);
+}
+
+static struct wire_value *gateways_json(struct api_call *c)
+{
+    struct wire_value *list = wire_value_new_array(c->arena);
+    a_list_foreach (l, &c->s->gateways) {
+        const struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
+        struct wire_value *v = wire_value_new_object(c->arena);
+        wire_value_set_string(c->arena, v, "name", g->name);
+        wire_value_set_string(c->arena, v, "address", g->address);
+        wire_value_set_int(c->arena, v, "port", g->port);
+        wire_value_set_int(c->arena, v, "viewSent", (int64_t)g->sent);
+        wire_value_set_int(c->arena, v, "viewApplied", (int64_t)g->acked);
+        wire_value_append(list, v);
+    }
+    return list;
+}
+
+static void version_set(struct api_call *c, struct wire_value *v)
+{
+    wire_value_set_string(c->arena, v, "version", ASTRA_VERSION);
+    wire_value_set_string(c->arena, v, "bootId", c->s->boot_id.s);
+    wire_value_set_string(c->arena, v, "storeId", store_id(c->s->store)->s);
+    api_set_time(c->arena, v, "time", sys_clock_wall_ms());
+}
+
+void api_handle_VERSION(struct api_call *c)
+{
+    struct wire_value *v = wire_value_new_object(c->arena);
+    version_set(c, v);
+    wire_value_set_string(c->arena, v, "role", api_role_name(c->role));
+    wire_value_set_string(c->arena, v, "namespace", c->scope);
+    api_reply_value(c, 200, v);
+}
+
+void api_handle_STATUS(struct api_call *c)
+{
+    struct wire_value *v = wire_value_new_object(c->arena);
+    struct census n;
+    census_take(c->s, &n);
+    version_set(c, v);
+    api_set_time(c->arena, v, "started", api_wall_ms(c->api, c->s->started_ms));
+    wire_value_set_int(c->arena, v, "storeRevision", (int64_t)store_revision(c->s->store));
+    wire_value_set_bool(c->arena, v, "readOnly", store_is_read_only(c->s->store));
+    wire_value_set_bool(c->arena, v, "adopted", c->s->adopted);
+    wire_value_set(c->arena, v, "nodes", counts_json(n.nodes, A_NODE_STATE_COUNT, node_word, c->arena));
+    wire_value_set_int(c->arena, v, "cordoned", n.cordoned);
+    wire_value_set_int(c->arena, v, "claims", n.claims);
+    wire_value_set_int(c->arena, v, "apps", n.apps);
+    wire_value_set_int(c->arena, v, "orphans", n.orphans);
+    wire_value_set(c->arena, v, "units", counts_json(n.units, A_UNIT_STATE_COUNT, unit_word, c->arena));
+    wire_value_set(c->arena, v, "gateways", gateways_json(c));
+    api_reply_value(c, 200, v);
+}
+
+void api_handle_HEALTHZ(struct api_call *c)
+{
+    net_http_reply_text(c->r, 200, "text/plain", A_VIEW_LIT("ok\n"));
+}
+
+/* ---- metrics ---- */
+
+static void metric(struct a_buf *b, const char *name, const char *type, const char *help, uint64_t value)
+{
+    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, help, name, type, name, value);
+}
+
+static void metric_states(struct a_buf *b, const char *name, const char *help, const uint32_t *counts, int n,
+                          const char *(*word)(int))
+{
+    a_buf_addf(b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+    for (int i = 0; i < n; i++)
+        a_buf_addf(b, "%s{state=\"%s\"} %" PRIu32 "\n", name, word(i), counts[i]);
+}
+
+static void metrics_apps(struct api_call *c, struct a_buf *b)
+{
+    static const char *const causes[] = {"app", "node", "drain", "gateway", "capacity"};
+    a_buf_add_str(b, "# HELP astra_server_app_units_ready Units of an app that serve\n"
+                     "# TYPE astra_server_app_units_ready gauge\n");
+    a_map_foreach (l, &c->s->apps) {
+        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        struct unit_fleet_status s = {0};
+        if (app->fleet != NULL)
+            unit_fleet_status(app->fleet, &s);
+        a_buf_addf(b, "astra_server_app_units_ready{namespace=\"%s\",app=\"%s\"} %" PRIu32 "\n",
+                   app->ref.namespace.s, app->ref.name.s, s.ready);
+    }
+    a_buf_add_str(b, "# HELP astra_server_app_requests_failed_total Failed requests that gateways reported\n"
+                     "# TYPE astra_server_app_requests_failed_total counter\n");
+    a_map_foreach (l, &c->s->apps) {
+        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        const uint64_t failed[] = {app->counts.failed_app, app->counts.failed_node, app->counts.failed_drain,
+                                   app->counts.failed_gateway, app->counts.failed_capacity};
+        for (size_t i = 0; i < A_ARRAY_SIZE(failed); i++)
+            a_buf_addf(
+                b,
+                "astra_server_app_requests_failed_total{namespace=\"%s\",app=\"%s\",cause=\"%s\"} %" PRIu64
+                "\n",
+                app->ref.namespace.s, app->ref.name.s, causes[i], failed[i]);
+    }
+    a_buf_add_str(b, "# HELP astra_server_app_requests_total Finished requests that gateways reported\n"
+                     "# TYPE astra_server_app_requests_total counter\n");
+    a_map_foreach (l, &c->s->apps) {
+        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        a_buf_addf(b, "astra_server_app_requests_total{namespace=\"%s\",app=\"%s\"} %" PRIu64 "\n",
+                   app->ref.namespace.s, app->ref.name.s, app->counts.requests);
+    }
+}
+
+static uint64_t list_count(const struct a_list *head)
+{
+    uint64_t n = 0;
+    a_list_foreach (l, head)
+        n++;
+    return n;
+}
+
+static void metrics_server(struct api_call *c, struct a_buf *b)
+{
+    struct net_http_server_stats http;
+    net_http_server_stats(c->api->http, &http);
+    metric(b, "astra_server_store_revision", "gauge", "Last committed revision of the store",
+           store_revision(c->s->store));
+    metric(b, "astra_server_store_read_only", "gauge", "1 while the store's disk is full",
+           store_is_read_only(c->s->store));
+    metric(b, "astra_server_connections", "gauge", "Starlink connections", list_count(&c->s->peers));
+    metric(b, "astra_server_gateways", "gauge", "Gateways connected", list_count(&c->s->gateways));
+    metric(b, "astra_server_gangs", "gauge", "Units being placed", sl_sched_gangs(&c->s->sched));
+    metric(b, "astra_server_releases", "gauge", "Claims being released", sl_sched_releases(&c->s->sched));
+    metric(b, "astra_server_stale_frames_total", "counter", "Frames of an older attach, dropped",
+           c->s->resource.stale);
+    metric(b, "astra_server_events_total", "counter", "Events since the start", c->s->event_sequence);
+    metric(b, "astra_server_api_connections", "gauge", "Open API connections", http.connections_open);
+    metric(b, "astra_server_api_requests_total", "counter", "API requests", c->api->requests);
+    metric(b, "astra_server_api_refused_total", "counter", "API requests answered with a problem",
+           c->api->refused);
+    metric(b, "astra_server_api_malformed_total", "counter", "Requests that were no HTTP",
+           http.malformed_total);
+    metric(b, "astra_server_api_watches", "gauge", "Open event streams", list_count(&c->api->streams));
+}
+
+void api_handle_METRICS(struct api_call *c)
+{
+    A_BUF_AUTO struct a_buf b = {0};
+    struct census n;
+    census_take(c->s, &n);
+    metric_states(&b, "astra_server_nodes", "Nodes by state", n.nodes, A_NODE_STATE_COUNT, node_word);
+    metric_states(&b, "astra_server_units", "Units by state", n.units, A_UNIT_STATE_COUNT, unit_word);
+    metric_states(&b, "astra_server_members", "Members by state", n.members, A_MEMBER_STATE_COUNT,
+                  member_word);
+    metric(&b, "astra_server_nodes_cordoned", "gauge", "Nodes on which nothing new is placed", n.cordoned);
+    metric(&b, "astra_server_claims", "gauge", "Claims that nodes hold", n.claims);
+    metric(&b, "astra_server_apps", "gauge", "Apps", n.apps);
+    metric(&b, "astra_server_orphans", "gauge", "Apps that no store knows", n.orphans);
+    metrics_server(c, &b);
+    metrics_apps(c, &b);
+    net_http_reply_text(c->r, 200, "text/plain; version=0.0.4", a_buf_view(&b));
+}
