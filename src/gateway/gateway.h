@@ -176,6 +176,7 @@ struct gw_update {
 struct gw_options {
     uint64_t seed;
     uint32_t max_waiting; /* requests in all queues; default 10,000 */
+    bool no_resend;       /* each request has one attempt */
 };
 
 struct gw {

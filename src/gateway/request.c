@@ -288,9 +288,10 @@ static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const
 }
 
 /* 4: may what was (perhaps) received be sent again? */
-static bool may_resend(const struct gw_request *req, enum gw_failure failure)
+static bool may_resend(const struct gw *gw, const struct gw_request *req, enum gw_failure failure)
 {
-    if (req->route == NULL || !req->replayable || req->tries >= GW_TRIES_MAX || failure == GW_FAILURE_TIMEOUT)
+    if (gw->options.no_resend || req->route == NULL || !req->replayable || req->tries >= GW_TRIES_MAX ||
+        failure == GW_FAILURE_TIMEOUT)
         return false;
     bool nothing_done = failure == GW_FAILURE_REFUSED || failure == GW_FAILURE_UNAVAILABLE;
     return nothing_done || req->safe_method || req->route->idempotent;
@@ -325,7 +326,7 @@ static void resend_or_give_up(struct gw *gw, struct gw_request *req, struct gw_e
 {
     bool dead = from == NULL || from->state == WIRE_SL_ENDPOINT_DEAD;
     bool draining = from != NULL && from->state == WIRE_SL_ENDPOINT_DRAINING;
-    if (!may_resend(req, failure) || !resend_paid(gw, req, dead, now_ms)) {
+    if (!may_resend(gw, req, failure) || !resend_paid(gw, req, dead, now_ms)) {
         give_up(gw, req, failure, draining);
         return;
     }
@@ -407,7 +408,7 @@ void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
 {
     a_list_foreach_safe (l, &e->requests) {
         struct gw_request *req = a_list_entry(l, struct gw_request, link);
-        if (req->state != GW_REQUEST_SENT || !may_resend(req, GW_FAILURE_LOST))
+        if (req->state != GW_REQUEST_SENT || !may_resend(gw, req, GW_FAILURE_LOST))
             continue; /* committed, or not to be repeated: its own connection tells how it ends */
         gw_update_add(gw, GW_ABORT, req);
         place_release(gw, req);

@@ -207,6 +207,21 @@ static void test_what_may_be_sent_again(void **state)
     done(w, 180002, &r);
 }
 
+static void test_nothing_is_sent_again_when_told_so(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    gw_deinit(&w->gw);
+    gw_init(&w->gw, &(struct gw_options){.seed = 1, .no_resend = true});
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r, "GET");
+    failed(w, 1, &r, GW_FAILURE_REFUSED);
+    assert_int_equal(status_of(w), 502);
+    done(w, 2, &r);
+}
+
 /* 3 */
 static void test_never_after_commit(void **state)
 {
@@ -494,6 +509,7 @@ int main(void)
         T(test_cap_and_order_of_waiting),
         T(test_nobody_is_ready_then_somebody_is),
         T(test_what_may_be_sent_again),
+        T(test_nothing_is_sent_again_when_told_so),
         T(test_never_after_commit),
         T(test_dead_endpoint),
         T(test_drain),

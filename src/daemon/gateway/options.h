@@ -23,6 +23,7 @@
     X(TEXT, log_level, "log-level", "info", "debug, info, warn, error or off") \
     X(SWITCH, log_json, "log-json", "no", "log in JSON") \
     X(SWITCH, debug_headers, "debug-headers", "no", "answers carry x-astra-unit and x-astra-tries") \
+    X(SWITCH, resend, "resend", "yes", "send a request again when its replica is lost") \
     X(SWITCH, trust_forwarded, "trust-forwarded", "no", "keep the X-Forwarded-* headers that a client sent") \
     X(COUNT, threads, "threads", "1", "loops; each endpoint's cap is divided among them") \
     X(COUNT, max_connections, "max-connections", "0", "of clients; 0 = half of the descriptors allowed") \

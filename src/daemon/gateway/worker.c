@@ -319,6 +319,7 @@ void d_gw_worker_init(struct d_gw_worker *w, struct sys_loop *loop, unsigned ind
 {
     *w = (struct d_gw_worker){.loop = loop, .index = index, .count = count, .options = options};
     gw_init(&w->core, &(struct gw_options){.seed = sys_random_seed(),
+                                           .no_resend = !options->resend,
                                            .max_waiting = (uint32_t)A_MAX(options->max_waiting / count, 1u)});
     a_random_init(&w->random, sys_random_seed());
     a_list_init(&w->clients);
