@@ -48,10 +48,17 @@ install: all
 	@ninja -C $(BUILD)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
 
+# What is made of the sources: the table of an app's fields, and the pictures.
+docs: all pictures
+	@$(BUILD)/tools/app-fields >docs/app-fields.md
+
+pictures:
+	@tools/pictures
+
 fmt:
 	@find src include tests examples -name '*.[ch]' -print0 | xargs -0 -r clang-format-14 -i
 
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz
 
-.PHONY: all setup test lint sanitize fuzz sim soak fresh bench install fmt clean
+.PHONY: all setup test lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean

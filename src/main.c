@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "cli/commands.h"
 #include "cli/tfcc.h"
 #include "daemon/agent/agent.h"
 #include "daemon/gateway/gateway.h"
@@ -21,10 +20,7 @@ struct command {
 static const struct command commands[] = {
     {"up", d_up_main, "run the whole platform on this machine"},
     {"down", d_down_main, "end what astra up made"},
-#define X(word, function, help) {word, function, help},
-    CLI_COMMANDS(X)
-#undef X
-        {"tfcc", cli_tfcc, "look at a model, run it"},
+    {"tfcc", cli_tfcc, "look at a model, run it"},
     {"gateway", d_gateway_main, "the data plane: carry requests to the units"},
     {"agent", d_agent_main, "join this node to a server and run members"},
     {"server", d_server_main, "the control plane: nodes, apps, API"},

@@ -316,6 +316,8 @@ int unit_fleet_step(struct unit_fleet *self, const struct unit_fleet_event *even
                     struct unit_fleet_update *ret_update);
 uint64_t unit_fleet_deadline(const struct unit_fleet *self);
 
+/* Some unit waits for room: CAPACITY is worth telling. */
+bool unit_fleet_waits(const struct unit_fleet *self);
 void unit_fleet_status(const struct unit_fleet *self, struct unit_fleet_status *ret);
 /* Units in order of creation: those from `index` on; false at the end. */
 bool unit_fleet_unit(const struct unit_fleet *self, size_t index, struct unit_info *ret);

@@ -127,6 +127,12 @@ void fleet_status(struct unit_fleet *self)
     fleet_act(self, UNIT_ACTION_STATUS, NULL);
 }
 
+bool unit_fleet_waits(const struct unit_fleet *self)
+{
+    const struct unit_condition *placed = &self->status.conditions[UNIT_PLACED];
+    return !placed->status && placed->reason == A_REASON_NO_CAPACITY;
+}
+
 void unit_fleet_status(const struct unit_fleet *self, struct unit_fleet_status *ret)
 {
     *ret = self->status;

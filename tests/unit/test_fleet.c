@@ -89,6 +89,7 @@ static void test_no_capacity_waits(void **state)
     assert_int_equal(u.state, A_UNIT_PLANNED);
     assert_string_equal(u.message, "no node has room");
     assert_false(status(w).conditions[UNIT_PLACED].status);
+    assert_true(unit_fleet_waits(w->fleet));
     sleep_ms(w, 2000);
     assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
     step(w, (struct unit_fleet_event){.type = UNIT_FLEET_CAPACITY});

@@ -282,6 +282,7 @@ static void test_silence(void **state)
 {
     struct world *w = *state;
     up(w, 1, 7, 1);
+    claim(w, 1, 7, 1, A_CLAIM_BOUND);
     for (int i = 0; i < 20; i++) {
         sleep_ms(w, 1000);
         beat(w, 1, 7);
@@ -298,6 +299,8 @@ static void test_silence(void **state)
     assert_int_equal(state_of(w, 1), A_NODE_DEAD);
     sleep_ms(w, SL_RESOURCE_FORGET_MS);
     assert_null(get(w, 1));
+    assert_true(told(w, SL_RESOURCE_DELTA_CLAIM_GONE));
+    assert_true(told(w, SL_RESOURCE_DELTA_NODE_GONE));
 }
 
 /* R4: our own sleep kills nobody. */

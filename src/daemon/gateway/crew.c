@@ -70,8 +70,7 @@ static void batches_finish(struct d_gateway *g)
         if (b->number > applied)
             return;
         a_list_remove(&b->link);
-        if (b->from_server)
-            d_gw_link_applied(g, b);
+        d_gw_link_applied(g, b);
         a_buf_deinit(&b->frames);
         a_free(b);
     }
@@ -122,13 +121,12 @@ static void apply_run(void *ctx)
     a_free(o);
 }
 
-void d_gw_crew_apply(struct d_gateway *g, bool from_server)
+void d_gw_crew_apply(struct d_gateway *g)
 {
     struct d_gw_batch *b = a_new(struct d_gw_batch);
     b->number = g->view.batches;
     b->sequence = g->view.sequence;
-    b->from_server = from_server;
-    b->server = g->server;
+    b->server = g->view.server;
     b->frames = g->view.batch;
     g->view.batch = (struct a_buf){0};
     g->has_view = true;

@@ -327,6 +327,10 @@ void d_gw_exchange_connected(struct d_gw_client *c, int rc)
         d_gw_exchange_failed(c, GW_FAILURE_REFUSED, strerror(-rc));
     else if (request_write(c) != 0)
         d_gw_exchange_failed(c, GW_FAILURE_LOST, "the connection broke before the request was sent");
+    if (c->stream != NULL) {
+        d_gw_client_flow(c); /* the body may have waited for this */
+        d_gw_client_watch(c);
+    }
 }
 
 static void counted_set(struct d_gw_exchange *x, enum d_gw_counted now)

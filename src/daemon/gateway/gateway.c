@@ -95,7 +95,7 @@ static void view_restore(struct d_gateway *g)
     sys_log(INFO, "gateway", "view.loaded",
             "the routes of the last run are served until a server tells better",
             SYS_U64("records", g->view.records.len));
-    d_gw_crew_apply(g, false);
+    d_gw_crew_apply(g);
 }
 
 static int ready_tell(struct d_gateway *g, struct a_error *reterr)

@@ -92,33 +92,33 @@ static void report_all(void *ctx)
     }
 }
 
-/* A drain waits for the acknowledgement and then for in_flight 0: told in this order. */
+/* A drain waits for the acknowledgement, and then for in_flight 0 of what was reported: so the reports, which
+ * every worker made after it had applied the batch, go first. */
 void d_gw_link_applied(struct d_gateway *g, const struct d_gw_batch *b)
 {
     if (!g->welcome || !uuid_equal(&b->server, &g->server))
         return;
+    d_gw_link_report_endpoints(g);
     struct wire_sl_message m = {.type = WIRE_SL_T_VIEW_ACK};
     m.view_ack.sequence = b->sequence;
     m.view_ack.server_boot_id = b->server;
     link_send(g, &m);
-    d_gw_link_report_endpoints(g);
 }
 
 /* ---- messages ---- */
 
+/* The cursor is told even when it is another server's: then it says that we hold a view, which a server that
+ * has just begun must not take away before it knows as much. */
 static void welcome_take(struct d_gateway *g, const struct wire_sl_welcome *w)
 {
     struct wire_sl_message m = {.type = WIRE_SL_T_SUBSCRIBE};
-    g->has_cursor = g->has_cursor && uuid_equal(&g->server, &w->server_boot_id);
     g->server = w->server_boot_id;
     g->welcome = true;
-    g->stale = g->stale || !g->has_cursor; /* until the server's own snapshot */
     net_dialer_succeeded(g->dialer);
     m.subscribe.view = WIRE_SL_VIEW_ROUTES;
-    if (g->has_cursor) {
+    if (g->view.sequence > 0) {
         m.subscribe.sequence = g->view.sequence;
-        m.subscribe.server_boot_id = g->server;
-        g->stale = false;
+        m.subscribe.server_boot_id = g->view.server;
     }
     link_send(g, &m);
     sys_log(INFO, "gateway", "link.up", "the server has taken us", SYS_STR("server", net_link_peer(g->link)),
@@ -127,11 +127,10 @@ static void welcome_take(struct d_gateway *g, const struct wire_sl_welcome *w)
 
 static void view_take(struct d_gateway *g, const struct wire_sl_message *m)
 {
-    if (!g->welcome || !d_gw_view_take(&g->view, m))
+    if (!g->welcome || !d_gw_view_take(&g->view, m, &g->server))
         return;
-    g->has_cursor = true;
     g->stale = false;
-    d_gw_crew_apply(g, true);
+    d_gw_crew_apply(g);
 }
 
 static void redirect_take(struct d_gateway *g, const struct wire_sl_redirect *r)

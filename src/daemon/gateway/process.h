@@ -15,8 +15,7 @@
 struct d_gw_batch {
     struct a_list link;
     uint64_t number, sequence;
-    bool from_server; /* to be acknowledged to `server` */
-    struct a_uuid server;
+    struct a_uuid server; /* to be acknowledged there */
     struct a_buf frames;
 };
 
@@ -40,10 +39,9 @@ struct d_gateway {
     struct sys_pool *dns;
     struct net_dialer *dialer;
     struct net_link *link;
-    bool welcome; /* the server of `link` has taken us */
-    struct a_uuid boot_id, server;
+    bool welcome;                  /* the server of `link` has taken us */
+    struct a_uuid boot_id, server; /* ours; of the server of `link` */
     uint64_t attach;
-    bool has_cursor; /* view.sequence is of `server` */
 
     struct net_http_server *admin;
     uint16_t port, admin_port;
@@ -59,7 +57,7 @@ struct d_gateway {
 
 int d_gw_crew_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
 /* Gives v->batch to every worker; when all have applied it, d_gw_link_applied() is called. */
-void d_gw_crew_apply(struct d_gateway *g, bool from_server);
+void d_gw_crew_apply(struct d_gateway *g);
 /* Every worker hands its part in, then done(ctx). */
 void d_gw_crew_gather(struct d_gateway *g, void (*done)(void *ctx), void *ctx);
 /* Stops taking connections; loop stops when the last request has ended. */

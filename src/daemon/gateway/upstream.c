@@ -48,12 +48,22 @@ static void replica_close_idle(struct d_gw_replica *r, uint64_t before_ms)
     }
 }
 
-void d_gw_replica_forget(struct d_gw_worker *w, const char *ip, uint16_t port)
+void d_gw_replicas_keep(struct d_gw_worker *w)
 {
-    struct replica_key k = key_make(ip, port);
-    struct d_gw_replica *r = replica_find(w, &k);
-    if (r != NULL)
-        replica_close_idle(r, UINT64_MAX);
+    a_map_foreach (l, &w->replicas) {
+        a_map_entry(l, struct d_gw_replica, by_address)->wanted = false;
+    }
+    for (struct gw_endpoint *e = NULL; (e = gw_endpoint_next(&w->core, e)) != NULL;) {
+        struct replica_key k = key_make(e->ip, e->port);
+        struct d_gw_replica *r = replica_find(w, &k);
+        if (r != NULL && e->state != WIRE_SL_ENDPOINT_DEAD)
+            r->wanted = true;
+    }
+    a_map_foreach (l, &w->replicas) {
+        struct d_gw_replica *r = a_map_entry(l, struct d_gw_replica, by_address);
+        if (!r->wanted)
+            replica_close_idle(r, UINT64_MAX);
+    }
 }
 
 void d_gw_upstreams_sweep(struct d_gw_worker *w)

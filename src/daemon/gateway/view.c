@@ -133,7 +133,7 @@ static void batch_begin(struct d_gw_view *v, bool snapshot)
     v->batch_snapshot = snapshot;
 }
 
-bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m)
+bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m, const struct a_uuid *server)
 {
     A_ERROR_AUTO struct a_error error = {0};
     if (m->type == WIRE_SL_T_VIEW_BEGIN)
@@ -149,6 +149,7 @@ bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m)
         return false;
     v->in_batch = false;
     v->sequence = m->view_end.sequence;
+    v->server = *server;
     batch_merge(v);
     save_later(v);
     return true;
@@ -199,6 +200,9 @@ static void file_make(struct d_gw_view *v, struct a_buf *b)
 {
     struct wire_sl_message begin = {.type = WIRE_SL_T_VIEW_BEGIN, .view_begin = {.snapshot = true}};
     struct wire_sl_message end = {.type = WIRE_SL_T_VIEW_END};
+    struct wire_sl_message ack = {.type = WIRE_SL_T_VIEW_ACK};
+    ack.view_ack.sequence = v->sequence;
+    ack.view_ack.server_boot_id = v->server;
     a_buf_reset(b);
     a_buf_add_str(b, FILE_HEAD);
     int rc = wire_sl_encode(b, &begin, NULL);
@@ -207,6 +211,8 @@ static void file_make(struct d_gw_view *v, struct a_buf *b)
     }
     if (rc == 0)
         rc = wire_sl_encode(b, &end, NULL);
+    if (rc == 0)
+        rc = wire_sl_encode(b, &ack, NULL); /* whose view this is */
     a_assert(rc == 0);
 }
 
@@ -250,11 +256,13 @@ static void save_later(struct d_gw_view *v)
         sys_timer_set_in(&v->save_timer, SAVE_AFTER_MS);
 }
 
-static void frame_skip(struct d_gw_view *v, const struct wire_sl_message *m, struct a_view frame)
+static void cursor_take(struct d_gw_view *v, const struct wire_sl_message *m, struct a_view frame)
 {
-    (void)v;
-    (void)m;
     (void)frame;
+    if (m->type != WIRE_SL_T_VIEW_ACK)
+        return;
+    v->sequence = m->view_ack.sequence;
+    v->server = m->view_ack.server_boot_id;
 }
 
 bool d_gw_view_load(struct d_gw_view *v)
@@ -269,7 +277,7 @@ bool d_gw_view_load(struct d_gw_view *v)
         rc = a_fail(&error, -EINVAL, A_CODE_INVALID, "%s: not a view of this version", v->path);
     if (rc == 0) {
         a_buf_consume(&bytes, head);
-        if (!frames_each(v, a_buf_view(&bytes), frame_skip))
+        if (!frames_each(v, a_buf_view(&bytes), cursor_take))
             rc = a_fail(&error, -EINVAL, A_CODE_INVALID, "%s: cut short", v->path);
     }
     if (rc != 0) {

@@ -40,7 +40,9 @@ struct d_gw_view {
     struct a_map records;
     struct a_buf batch; /* being read, or just read */
     bool in_batch, batch_snapshot;
-    uint64_t batches, sequence;
+    uint64_t batches;
+    uint64_t sequence;    /* of the last batch; 0 = none */
+    struct a_uuid server; /* which sent it */
 
     struct sys_pool *pool;
     char *path; /* NULL: not kept */
@@ -57,8 +59,9 @@ int d_gw_view_open(struct d_gw_view *v, struct sys_loop *loop, const char *folde
 void d_gw_view_close(struct d_gw_view *v);
 /* The kept view as a batch in v->batch: true when there is one. */
 bool d_gw_view_load(struct d_gw_view *v);
-/* One message of the view; true when it ended a batch, which stands in v->batch until the next message. */
-bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m);
+/* One message of the view, from that server; true when it ended a batch, which stands in v->batch until the
+ * next message. */
+bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m, const struct a_uuid *server);
 /* The connection broke: half a batch is nothing. */
 void d_gw_view_break(struct d_gw_view *v);
 /* What a worker counted at the endpoints. */

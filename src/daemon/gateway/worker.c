@@ -239,29 +239,6 @@ static uint32_t share(const struct d_gw_worker *w, uint32_t cap)
     return A_MAX(cap / w->count + (w->index < cap % w->count ? 1u : 0u), 1u);
 }
 
-static void endpoint_apply(struct d_gw_worker *w, struct wire_sl_message *m, struct gw_event *e)
-{
-    m->endpoint.max_ongoing = share(w, m->endpoint.max_ongoing);
-    e->type = GW_ENDPOINT;
-    e->endpoint = &m->endpoint;
-    if (m->endpoint.state == WIRE_SL_ENDPOINT_DEAD) {
-        A_AUTOFREE char *ip = a_view_dup(m->endpoint.ip);
-        d_gw_replica_forget(w, ip, m->endpoint.port);
-    }
-    d_gw_worker_step(w, e);
-}
-
-static void endpoint_gone_apply(struct d_gw_worker *w, struct a_view id, struct gw_event *e)
-{
-    struct gw_endpoint *endpoint = gw_endpoint_find(&w->core, id);
-    if (endpoint == NULL)
-        return;
-    d_gw_replica_forget(w, endpoint->ip, endpoint->port);
-    e->type = GW_ENDPOINT_GONE;
-    e->id = id;
-    d_gw_worker_step(w, e);
-}
-
 static void message_apply(struct d_gw_worker *w, struct wire_sl_message *m)
 {
     struct gw_event e = {.now_ms = sys_loop_now_ms(w->loop)};
@@ -280,11 +257,14 @@ static void message_apply(struct d_gw_worker *w, struct wire_sl_message *m)
         e.id = m->route_gone.id;
         break;
     case WIRE_SL_T_ENDPOINT:
-        endpoint_apply(w, m, &e);
-        return;
+        m->endpoint.max_ongoing = share(w, m->endpoint.max_ongoing);
+        e.type = GW_ENDPOINT;
+        e.endpoint = &m->endpoint;
+        break;
     case WIRE_SL_T_ENDPOINT_GONE:
-        endpoint_gone_apply(w, m->endpoint_gone.id, &e);
-        return;
+        e.type = GW_ENDPOINT_GONE;
+        e.id = m->endpoint_gone.id;
+        break;
     case WIRE_SL_T_VIEW_END:
         e.type = GW_VIEW_END;
         break;
@@ -308,6 +288,7 @@ void d_gw_worker_apply(struct d_gw_worker *w, struct a_view frames)
         frames.ptr += frame.size;
         frames.len -= frame.size;
     }
+    d_gw_replicas_keep(w);
     w->applied++;
     d_gw_worker_report(w);
 }
@@ -345,7 +326,8 @@ static void accepted(void *ctx, struct sys_stream *stream)
 int d_gw_worker_listen(struct d_gw_worker *w, const struct sys_addr *addr, struct sys_addr *ret_addr,
                        struct a_error *reterr)
 {
-    struct sys_listen_options o = {.reuse_port = true};
+    /* Shared among our own threads only: a second gateway must not slip in on the same port. */
+    struct sys_listen_options o = {.reuse_port = w->count > 1};
     int rc = sys_listener_open(w->loop, addr, &o, accepted, w, &w->listener, reterr);
     if (rc == 0)
         sys_listener_addr(w->listener, ret_addr);

@@ -44,6 +44,7 @@ struct d_gw_replica {
     char address[48];   /* ip, zero-padded, and the port: the key */
     struct a_list idle; /* d_gw_upstream.link, the last used in front */
     uint32_t n_idle, n_all;
+    bool wanted; /* by d_gw_replicas_keep() */
 };
 
 /* A connection to a replica. */
@@ -266,8 +267,8 @@ void d_gw_upstream_release(struct d_gw_upstream *u, bool reusable);
 void d_gw_upstream_close(struct d_gw_upstream *u);
 /* Connections idle for too long, and replicas without any. */
 void d_gw_upstreams_sweep(struct d_gw_worker *w);
-/* The replica is gone: nothing idle is kept. */
-void d_gw_replica_forget(struct d_gw_worker *w, const char *ip, uint16_t port);
+/* The view has changed: nothing idle is kept to where no endpoint is, or a dead one. */
+void d_gw_replicas_keep(struct d_gw_worker *w);
 
 /* ---- heads.c ---- */
 

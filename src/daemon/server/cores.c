@@ -96,6 +96,16 @@ static void fleets_event(struct server *s, const struct unit_fleet_event *e)
     }
 }
 
+/* There may be room again: apps that wait for it look at once. */
+static void room_tell(struct server *s)
+{
+    a_map_foreach (l, &s->apps) {
+        struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        if (app->fleet != NULL && unit_fleet_waits(app->fleet))
+            d_fleet_event(s, app, &(struct unit_fleet_event){.type = UNIT_FLEET_CAPACITY});
+    }
+}
+
 static void on_node(struct server *s, const struct sl_resource_node *node)
 {
     struct unit_fleet_event e = {.type = UNIT_FLEET_NODE};
@@ -104,6 +114,7 @@ static void on_node(struct server *s, const struct sl_resource_node *node)
     view_update(s, node);
     fleets_event(s, &e);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = node->id});
+    room_tell(s);
     d_routes_touch(s);
 }
 
@@ -194,9 +205,11 @@ static void on_delta(struct server *s, const struct sl_resource_delta *d)
     case SL_RESOURCE_DELTA_LOAD:
         view_update(s, d->node);
         d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = d->node->id});
+        room_tell(s);
         break;
     case SL_RESOURCE_DELTA_NODE_GONE:
         sl_view_remove(&s->sched.view, &d->node->id);
+        d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = d->node->id});
         break;
     case SL_RESOURCE_DELTA_CLAIM:
         on_claim(s, d->claim);

@@ -95,7 +95,7 @@ static int supervisor_start(struct detach *d, int argc, char **argv, struct a_er
     A_AUTOFREE const char **words = words_make(argc, argv);
     A_AUTOFREE char *self = NULL;
     SYS_FD_AUTO int log = -1;
-    struct sys_stat st;
+    struct sys_stat st = {0};
     int rc = sys_path_self(&self, reterr);
     if (rc == 0)
         rc = sys_file_append_open(d->log, 0600, &log, reterr);

@@ -103,14 +103,16 @@ static void summary_print(const struct d_up *up)
     A_AUTOFREE char *api = d_up_address(o->api, server_of(up)->ports[0]);
     A_AUTOFREE char *gateway = d_up_address(o->gateway, gateway_of(up)->ports[0]);
     A_AUTOFREE char *admin = d_up_address(o->admin, gateway_of(up)->ports[1]);
-    const char *quote = o->data != NULL ? o->data : "";
     d_up_say("\nAstra is up: %llu clusters of %llu nodes, each with %s CPU and %s of memory",
              (unsigned long long)o->clusters, (unsigned long long)o->nodes, o->node_cpu, o->node_memory);
     d_up_say("  API      http://%s    (its token is in %s)", api, up->layout.client);
     d_up_say("  gateway  http://%s    (metrics: http://%s/metrics)", gateway, admin);
     d_up_say("  logs     %s", up->layout.log);
-    d_up_say("\nNow deploy something:  astra deploy app.yaml --wait");
-    d_up_say("To end it all:         astra down%s%s", quote[0] != '\0' ? " --data " : "", quote);
+    d_up_say("\nNow deploy something:");
+    if (o->data != NULL)
+        d_up_say("  export ASTRA_CFG_DATA=%s", up->layout.data);
+    d_up_say("  astra deploy app.yaml --wait");
+    d_up_say("To end it all:\n  astra down");
 }
 
 static void announce(struct d_up *up)
@@ -218,7 +220,7 @@ static int up_open(struct d_up *up, struct a_error *reterr)
 static void up_run(struct d_up *up)
 {
     d_up_say("starting a server, a gateway and %llu nodes in %s",
-             (unsigned long long)(up->options.clusters * up->options.nodes), up->layout.data);
+             (unsigned long long)up->options.clusters * up->options.nodes, up->layout.data);
     children_make(up);
     sys_timer_init(&up->rotate, up->loop, rotate, up);
     sys_timer_set_in(&up->rotate, ROTATE_MS);

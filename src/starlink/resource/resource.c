@@ -119,6 +119,10 @@ static struct sl_resource_node *node_new(struct sl_resource *self, const struct 
 
 void resource_forget(struct sl_resource *self, struct sl_resource_node *node)
 {
+    const struct sl_resource_claim *claim = NULL;
+    while ((claim = sl_resource_next_claim(node, claim)) != NULL)
+        resource_tell(self, &(struct sl_resource_delta){
+                                .type = SL_RESOURCE_DELTA_CLAIM_GONE, .node = node, .claim = claim});
     claims_forget(self, node);
     a_heap_remove(&self->timers, &node->timer);
     slot_give(self, node->slot);

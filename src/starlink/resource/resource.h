@@ -140,7 +140,7 @@ struct sl_resource_event {
 
 enum sl_resource_delta_type {
     SL_RESOURCE_DELTA_NODE,       /* state, reason, flags, capacity: the row's present values */
-    SL_RESOURCE_DELTA_NODE_GONE,  /* forgotten; `node` is valid until the next step */
+    SL_RESOURCE_DELTA_NODE_GONE,  /* forgotten, after its claims; `node` is valid until the next step */
     SL_RESOURCE_DELTA_CLAIM,      /* new or changed */
     SL_RESOURCE_DELTA_CLAIM_GONE, /* the node says that it no longer exists; valid until the next step */
     SL_RESOURCE_DELTA_LOAD,       /* free capacity rose, or load: the only one that is not urgent */

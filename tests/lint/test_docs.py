@@ -1,0 +1,68 @@
+"""What tools/check_docs.py must find: a broken link, a reason that is not explained, a picture of another text."""
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import check_docs  # noqa: E402
+import check_layers  # noqa: E402
+import picture_house  # noqa: E402
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A small tree with the real tables and pictures."""
+    for name in ("src/types/state.h", "tools/layers.txt", "docs/reasons.md", "docs/pictures/house.dot", "docs/pictures/house.svg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "README.md").write_text("[reasons](docs/reasons.md#none)\n")
+    page = tmp_path / "docs" / "reasons.md"
+    page.write_text(page.read_text().replace("](", "] ("))
+    return tmp_path
+
+
+def test_links(tree):
+    assert list(check_docs.check_links(tree)) == []
+    (tree / "README.md").write_text("[one](docs/none.md), [two](https://example.org/x)\n")
+    assert list(check_docs.check_links(tree)) == ["README.md: links to docs/none.md, which does not exist"]
+
+
+def test_reasons(tree):
+    page = tree / "docs" / "reasons.md"
+    assert list(check_docs.check_reasons(tree)) == []
+    page.write_text(page.read_text().replace("| `NoCapacity` |", "| `NoPlace` |"))
+    assert list(check_docs.check_reasons(tree)) == [
+        "docs/reasons.md: explains NoCapacity 0 times, not once",
+        "docs/reasons.md: NoPlace is no reason of src/types/state.h",
+    ]
+
+
+def test_the_house_follows_the_table(tree):
+    assert list(check_docs.check_pictures(tree)) == []
+    table = tree / "tools" / "layers.txt"
+    text = table.read_text()
+    table.write_text(text.replace("layer cli            : base types wire sys net unit", "layer cli            : base types wire sys net store unit"))
+    assert table.read_text() != text
+    assert "run `make pictures`" in "".join(check_docs.check_pictures(tree))
+
+
+def test_a_picture_is_drawn_from_its_text(tree):
+    folder = tree / "docs" / "pictures"
+    text = 'digraph x { a [label="src/nowhere"] }\n'
+    (folder / "x.dot").write_text(text)
+    assert len(list(check_docs.check_pictures(tree))) == 2
+    (folder / "x.svg").write_text(f"<!-- with sha256 {hashlib.sha256(text.encode()).hexdigest()} -->")
+    assert list(check_docs.check_pictures(tree)) == ["docs/pictures/x.dot: names src/nowhere, which does not exist"]
+
+
+def test_an_arrow_that_points_up_is_not_drawn():
+    _, layers = check_layers.parse_table((ROOT / "tools" / "layers.txt").read_text())
+    layers["base"].arrows.append("daemon")
+    with pytest.raises(SystemExit, match="base -> daemon points up"):
+        picture_house.dot(layers)
