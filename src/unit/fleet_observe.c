@@ -130,9 +130,10 @@ static void observe_unhealthy(struct unit *unit, struct fleet_member *head)
 {
     if (!head_serves(head) || head->serve != UNIT_SERVE_RUNNING)
         return;
-    if (deployed_matches(unit, head, unit->revision))
+    if (deployed_matches(unit, head, unit->revision)) {
+        unit->config_revision = 0; /* an update that was under way has arrived meanwhile */
         unit_becomes_ready(unit, "healthy again");
-    else if (unit->config_revision != 0)
+    } else if (unit->config_revision != 0)
         unit_move(unit, A_UNIT_UPDATING, A_REASON_NONE, "healthy again");
 }
 

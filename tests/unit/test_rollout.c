@@ -141,6 +141,22 @@ static void test_serve_class_is_put_in_one_by_one(void **state)
     assert_int_equal(count(w, UNIT_ACTION_ENDPOINTS), 0);
 }
 
+static void test_config_arrives_while_unhealthy(void **state)
+{
+    struct world *w = updating(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    struct unit_report r = report_of(w, &u, 0, A_MEMBER_UP);
+    r.serve = UNIT_SERVE_UNHEALTHY;
+    send(w, &r);
+    assert_int_equal(find(w, &u).state, A_UNIT_UNHEALTHY);
+    serves(w, &r, 4);
+    send(w, &r);
+    assert_int_equal(find(w, &u).state, A_UNIT_READY);
+    assert_int_equal(count(w, UNIT_ACTION_CONFIG), 2); /* the next one's turn */
+    assert_int_equal(status(w).updated, 1);
+}
+
 static void test_refused_config_goes_back(void **state)
 {
     struct world *w = updating(state);
@@ -170,6 +186,7 @@ int main(void)
         T(test_bad_revision_stops_when_undo_is_off),
         T(test_progress_deadline_undoes),
         T(test_serve_class_is_put_in_one_by_one),
+        T(test_config_arrives_while_unhealthy),
         T(test_refused_config_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
