@@ -1,5 +1,6 @@
-/* Sending a member's logs over a bulk connection of its own, when the server asks by OPEN_BULK: its output
- * (log and its older pieces), and what Ray and Serve wrote into the session's folder. */
+/* What the server asks for by OPEN_BULK, over a bulk connection of its own: a member's logs (its output, and
+ * what Ray and Serve wrote into the session's folder), or the text of the revision that a member runs, for a
+ * server whose store was lost. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,8 @@ struct d_logs {
     struct a_unit_name unit;
     struct a_name member;
     bool follow, previous;
+    bool artifact; /* the text of a revision, and its digest */
+    struct a_digest digest;
     uint64_t tail_bytes;
     struct log_file files[FILES_MAX];
     size_t n_files;
@@ -105,8 +108,22 @@ static int ended_each(void *ctx, const char *name, bool is_dir)
     return 0;
 }
 
+static void revision_find(struct d_logs *l)
+{
+    a_list_foreach (it, &l->agent->members) {
+        const struct d_member *m = a_list_entry(it, struct d_member, link);
+        A_AUTOFREE char *path = sys_path_join(m->folder, "revision.json");
+        if (l->n_files == 0 && a_digest_equal(&m->document_digest, &l->digest))
+            file_add(l, "revision.json", path);
+    }
+}
+
 static void files_find(struct d_logs *l)
 {
+    if (l->artifact) {
+        revision_find(l);
+        return;
+    }
     struct d_member *m = l->previous ? NULL : member_of(l);
     if (m == NULL) {
         A_AUTOFREE char *ended = sys_path_join(l->agent->data, "ended");
@@ -129,7 +146,8 @@ static int end_send(struct d_logs *l)
     struct wire_sl_message m = {.type = WIRE_SL_T_BULK_END};
     m.bulk_end.ok = l->n_files > 0;
     m.bulk_end.code = l->n_files > 0 ? (struct a_view){0} : a_view_str(a_code_name(A_CODE_NOT_FOUND));
-    m.bulk_end.message = l->n_files > 0 ? (struct a_view){0} : A_VIEW_LIT("no log of this member is here");
+    m.bulk_end.message =
+        l->n_files > 0 ? (struct a_view){0} : A_VIEW_LIT("nothing of what was asked for is here");
     return net_link_send(l->bulk, &m, NULL);
 }
 
@@ -155,7 +173,7 @@ static bool file_send(struct d_logs *l, struct log_file *f)
         f->offset = 0; /* rotated */
     uint64_t end = A_MIN((uint64_t)map.bytes.len, f->offset + PASS_BYTES);
     more = end < map.bytes.len;
-    int rc = f->offset < end ? head_send(l, f) : 0;
+    int rc = f->offset < end && !l->artifact ? head_send(l, f) : 0;
     while (rc == 0 && f->offset < end) {
         struct wire_sl_message m = {.type = WIRE_SL_T_BULK_DATA};
         m.bulk_data.bytes =
@@ -229,8 +247,6 @@ void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m)
 {
     struct d_logs *l;
     const struct sys_connect_options options = {.dns = a->dns};
-    if (m->purpose != WIRE_SL_PURPOSE_LOGS)
-        return;
     l = a_new(struct d_logs);
     l->agent = a;
     l->ticket = a_view_dup(m->ticket);
@@ -238,7 +254,9 @@ void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m)
     l->only = m->file.len > 0 ? a_view_dup(m->file) : NULL;
     l->unit = m->unit;
     l->member = m->member;
-    l->follow = m->follow;
+    l->artifact = m->purpose == WIRE_SL_PURPOSE_ARTIFACT;
+    l->digest = m->digest;
+    l->follow = m->follow && !l->artifact;
     l->previous = m->previous;
     l->tail_bytes = m->tail_bytes;
     sys_timer_init(&l->timer, a->loop, pass, l);
