@@ -28,7 +28,7 @@ static const struct unit_field match_fields[] = {
 };
 
 static const struct unit_field environment_fields[] = {
-    {"match", UNIT_OBJECT, REPLACE, .fallback = "{}", .fields = match_fields,
+    {"match", UNIT_OBJECT, REPLACE, NOT_YET(KUBE), .fallback = "{}", .fields = match_fields,
      .doc = "nodes that this one fits; {} = any"},
     {"python", UNIT_STRING, REPLACE, .fallback = "null", .nullable = true,
      .doc = "version of Python; null = the packer's"},
@@ -129,7 +129,7 @@ static const struct unit_field head_fields[] = {
      .doc = "replicas on the head; auto = only without workers"},
     {"stability", UNIT_WORD, REPLACE, NOT_YET(STARLINK), .fallback = "\"stable\"",
      WORDS("any", "stable", "spot"), .doc = "kind of node"},
-    {"timeout", UNIT_DURATION, REPLACE, .fallback = "\"30s\"",
+    {"timeout", UNIT_DURATION, REPLACE, NOT_YET(LATER), .fallback = "\"30s\"",
      .doc = "a head that does not answer for so long is replaced"},
     END,
 };
@@ -167,8 +167,8 @@ static const struct unit_field placement_fields[] = {
      .doc = "node labels that should match"},
     {"avoid", UNIT_MAP, ROUTE, NOT_YET(STARLINK), .fallback = "{}", .item = UNIT_STRING,
      .doc = "node labels that should not match"},
-    {"spread", UNIT_LIST, ROUTE, .fallback = "[\"cluster\", \"zone\", \"host\"]", .item = UNIT_WORD,
-     WORDS("cluster", "zone", "host"), .doc = "failure domains, widest first"},
+    {"spread", UNIT_LIST, ROUTE, NOT_YET(STARLINK), .fallback = "[\"cluster\", \"zone\", \"host\"]",
+     .item = UNIT_WORD, WORDS("cluster", "zone", "host"), .doc = "failure domains, widest first"},
     {"base", UNIT_INT, ROUTE, NOT_YET(STARLINK), .fallback = "0", .min = 0, .max = 1000000,
      .doc = "units never on spot"},
     {"maxPerCluster", UNIT_INT, ROUTE, NOT_YET(STARLINK), .fallback = "null", .nullable = true, .min = 1,
@@ -192,14 +192,15 @@ static const struct unit_field rollout_fields[] = {
 
 static const struct unit_field drain_fields[] = {
     {"requests", UNIT_DURATION, ROUTE, .fallback = "\"60s\"", .doc = "for requests in flight"},
-    {"streams", UNIT_DURATION, ROUTE, .fallback = "\"5m\"", .doc = "for streams"},
+    {"streams", UNIT_DURATION, ROUTE, NOT_YET(LATER), .fallback = "\"5m\"", .doc = "for streams"},
     END,
 };
 
 static const struct unit_field warm_up_fields[] = {
     {"path", UNIT_STRING, REPLACE, .fallback = "null", .nullable = true,
      .doc = "GET that must answer 2xx; null = /-/healthz of each replica"},
-    {"deadline", UNIT_DURATION, REPLACE, .fallback = "\"120s\"", .doc = "then the unit has failed"},
+    {"deadline", UNIT_DURATION, REPLACE, .fallback = "\"120s\"",
+     .doc = "unanswered for so long it is told as HealthCheckFailed"},
     END,
 };
 
@@ -229,9 +230,10 @@ static const struct unit_field route_fields[] = {
 };
 
 static const struct unit_field logs_fields[] = {
-    {"level", UNIT_WORD, ROUTE, .fallback = "\"info\"", WORDS("debug", "info", "warning", "error"),
-     .doc = "level"},
-    {"keepFailed", UNIT_DURATION, ROUTE, .fallback = "\"24h\"", .doc = "logs of failed members"},
+    {"level", UNIT_WORD, ROUTE, NOT_YET(LATER), .fallback = "\"info\"",
+     WORDS("debug", "info", "warning", "error"), .doc = "level"},
+    {"keepFailed", UNIT_DURATION, ROUTE, NOT_YET(LATER), .fallback = "\"24h\"",
+     .doc = "logs of failed members"},
     END,
 };
 
