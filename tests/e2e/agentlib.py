@@ -1,5 +1,6 @@
 """An agent under test, and the server that the test plays: artifacts by digest, bulk connections, claims."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -179,12 +180,17 @@ class Agent:
             return answer.read().decode()
 
     def close(self):
+        ended = None
         if self.process.poll() is None:
             self.kill(signal.SIGTERM)
+            ended = self.process.returncode
         for line in processes():
             if str(self.folder) in line[1]:
-                os.kill(line[0], signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(line[0], signal.SIGKILL)
         subprocess.run(["rm", "-rf", self.temp_root], check=True)
+        if ended not in (None, 0):
+            raise AssertionError(f"the agent ended with {ended}:\n{self.log_text()[-6000:]}")
 
 
 def processes():

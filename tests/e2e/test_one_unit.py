@@ -22,6 +22,7 @@ class Noop:
         self.answer = answer
 
     async def __call__(self, request):
+        self.held = b"x" * (int(request.query_params.get("mb", 0)) << 20)
         return self.answer
 
     def reconfigure(self, config):
@@ -238,6 +239,16 @@ def test_one_unit(world, ray_environment):
     fresh = claim.status(timeout_s=60, where=lambda m: any(t["healthy"] and not t["proxy"] for t in m.targets))
     new = next(t for t in fresh.targets if not t["proxy"])
     assert http("GET", f"http://{new['ip']}:{new['port']}/a") == (200, "changed")
+
+    # a replica takes more than the claim: it alone is killed, and Ray replaces it
+    with pytest.raises(OSError):
+        http("GET", f"http://{new['ip']}:{new['port']}/a?mb=3000", timeout_s=30)
+        time.sleep(10)  # it answered before it was looked at
+        http("GET", f"http://{new['ip']}:{new['port']}/a")
+    event = server.wait("EVENT", timeout_s=20, where=lambda m: m.reason == "OOM_KILLED")
+    assert "of its 2048 MiB" in event.message and "ray::ServeRepli" in event.message
+    claim.status(timeout_s=60, where=lambda m: any(t["healthy"] and t["name"] not in (target["name"], new["name"])
+                                                   for t in m.targets))  # fmt: skip
 
     # released: nothing is left
     assert claim.release(grace_ms=15000).ok
