@@ -1,0 +1,30 @@
+/* The commands of the command line. argv[0] is the command's own name; the answer is the process's exit
+ * status: 0 ok, 1 failed, 2 usage, 3 timed out, 130 interrupted. docs/components/cli.md. */
+#ifndef A_CLI_COMMANDS_H
+#define A_CLI_COMMANDS_H
+
+/* X(name, function, "what it does"), in the order of the help. */
+/* clang-format off */
+#define CLI_COMMANDS(X) \
+    X("deploy", deploy, "check, pack, upload and run an app") \
+    X("delete", delete, "stop an app and forget it") \
+    X("scale", scale, "set how many units an app has") \
+    X("status", status, "the platform and its apps at a glance") \
+    X("apps", apps, "list apps") \
+    X("units", units, "list units and where they are") \
+    X("nodes", nodes, "list nodes") \
+    X("clusters", clusters, "list clusters") \
+    X("events", events, "what happened") \
+    X("explain", explain, "why an app or a unit is not what was asked for") \
+    X("drain", drain, "move everything off a node") \
+    X("cordon", cordon, "place nothing new on a node") \
+    X("uncordon", uncordon, "take a node into use again") \
+    X("artifact", artifact, "put, ls, get: models, code and environments by name") \
+    X("version", version, "of this program and of the server") \
+/* clang-format on */
+
+#define X(name, function, help) int cli_##function(int argc, char **argv);
+CLI_COMMANDS(X)
+#undef X
+
+#endif

@@ -1,0 +1,183 @@
+/* astra drain, cordon, uncordon: taking nodes out of use and back. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "sys/clock.h"
+
+#define POLL_MS 300
+#define TIMEOUT_MS (30ull * 60 * 1000)
+
+struct args {
+    bool wait;
+    uint64_t timeout_ms;
+};
+
+static const struct cli_option drain_options[] = {
+    {"wait", 0, CLI_FLAG, offsetof(struct args, wait), NULL, "until nothing is left on it", false},
+    {"timeout", 0, CLI_DURATION, offsetof(struct args, timeout_ms), "TIME", "of --wait (default 30m)", false},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
+};
+
+static const char *name_of(struct a_arena *arena, const struct wire_value *node)
+{
+    return cli_node_name(arena, wire_value_get(node, "cluster"), wire_value_get(node, "name"));
+}
+
+/* POST /v1/nodes/ID/VERB; *ret is the node afterwards. */
+static int node_command(struct cli_call *c, const struct wire_value *node, const char *verb,
+                        struct wire_value **ret, struct a_error *reterr)
+{
+    const char *path =
+        cli_path(c, "/v1/nodes/{}/{}", wire_value_string(wire_value_get(node, "id"), ""), verb, NULL);
+    return cli_request(c, "POST", path, NULL, NULL, ret, reterr);
+}
+
+static const char *claims_text(struct a_arena *arena, const struct wire_value *node)
+{
+    const char *text = "";
+    wire_value_foreach(k, wire_value_get(node, "claims")) text =
+        a_arena_printf(arena, "%s %s/%s (%s)", text, cli_cell(arena, k, "unit"), cli_cell(arena, k, "member"),
+                       cli_cell(arena, k, "memberState"));
+    return text;
+}
+
+static bool is_drained(const struct wire_value *node)
+{
+    return strcmp(wire_value_string(wire_value_get(node, "state"), ""), "DRAINED") == 0 &&
+           wire_value_count(wire_value_get(node, "claims")) == 0;
+}
+
+static int timed_out(struct cli_call *c, const char *name, const char *left, uint64_t timeout_ms,
+                     struct a_error *reterr)
+{
+    return a_fail(reterr, -ETIMEDOUT, A_CODE_TIMEOUT,
+                  "%s is not drained after %" PRIu64 " s; it goes on; left:%s", name, timeout_ms / 1000,
+                  left[0] != '\0' ? left : a_arena_printf(c->arena, " nothing"));
+}
+
+static int drain_wait(struct cli_call *c, const struct wire_value *node, struct wire_value **ret,
+                      struct a_error *reterr)
+{
+    const struct args *args = c->args;
+    const char *name = name_of(c->arena, node), *said = "";
+    const char *path = cli_path(c, "/v1/nodes/{}", wire_value_string(wire_value_get(node, "id"), ""), NULL);
+    uint64_t start = sys_clock_mono_ms(), timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS;
+    struct cli_progress progress;
+    cli_progress_init(&progress, c->json);
+    cli_interrupt_catch();
+    for (;;) {
+        int rc = cli_get(c, path, ret, reterr);
+        if (cli_interrupted() || (rc == 0 && is_drained(*ret)))
+            return cli_interrupted() ? -EINTR : 0;
+        if (rc != 0 && rc != -ECONNREFUSED && rc != -ECONNRESET)
+            return rc;
+        const char *left = rc == 0 ? claims_text(c->arena, *ret) : said;
+        if (strcmp(left, said) != 0)
+            cli_progress_say(&progress, "%s %s:%s", cli_clock(c->arena, NULL), name,
+                             left[0] != '\0' ? left : " nothing left");
+        said = left;
+        if (sys_clock_mono_ms() - start >= timeout_ms)
+            return timed_out(c, name, left, timeout_ms, reterr);
+        if (!cli_sleep_ms(POLL_MS))
+            return -EINTR;
+    }
+}
+
+static int drain_run(struct cli_call *c, struct a_error *reterr)
+{
+    const struct args *args = c->args;
+    struct wire_value *node;
+    int rc = cli_node_find(c, c->words.items[0], &node, reterr);
+    if (rc == 0)
+        rc = node_command(c, node, "drain", &node, reterr);
+    if (rc == 0 && args->wait)
+        rc = drain_wait(c, node, &node, reterr);
+    if (rc == -EINTR) {
+        fprintf(stderr, "\nastra drain: not waiting any longer; it goes on\n");
+        return CLI_EXIT_INTERRUPTED;
+    }
+    if (rc != 0)
+        return rc;
+    if (c->json)
+        cli_print_json(node);
+    else
+        printf("%s %s; `astra uncordon` takes it into use again\n", name_of(c->arena, node),
+               is_drained(node) ? "is drained" : "drains");
+    return 0;
+}
+
+static int cordon_run(struct cli_call *c, struct a_error *reterr)
+{
+    struct wire_value *node;
+    int rc = cli_node_find(c, c->words.items[0], &node, reterr);
+    if (rc == 0)
+        rc = node_command(c, node, "cordon", &node, reterr);
+    if (rc == 0 && c->json)
+        cli_print_json(node);
+    else if (rc == 0)
+        printf("%s is cordoned: what runs there runs on, nothing new is placed\n", name_of(c->arena, node));
+    return rc;
+}
+
+/* Whatever kept it out of use, a drain included, is taken back. */
+static int uncordon_run(struct cli_call *c, struct a_error *reterr)
+{
+    struct wire_value *node;
+    int rc = cli_node_find(c, c->words.items[0], &node, reterr);
+    const char *state = rc == 0 ? wire_value_string(wire_value_get(node, "state"), "") : "";
+    if (strcmp(state, "DRAINING") == 0 || strcmp(state, "DRAINED") == 0)
+        rc = node_command(c, node, "undrain", &node, reterr);
+    if (rc == 0)
+        rc = node_command(c, node, "uncordon", &node, reterr);
+    if (rc == 0 && c->json)
+        cli_print_json(node);
+    else if (rc == 0)
+        printf("%s is in use again\n", name_of(c->arena, node));
+    return rc;
+}
+
+#define NODE_HELP                                                                                            \
+    "NODE is a name (node-2, cluster-1/node-2), an id, or a beginning of it that is its alone.\n"
+
+int cli_drain(int argc, char **argv)
+{
+    static const struct cli_command command = {
+        .name = "drain",
+        .words = "NODE",
+        .about = "Moves everything off a node: replacements first, then a clean end",
+        .min_words = 1,
+        .max_words = 1,
+        .options = drain_options,
+        .args_size = sizeof(struct args),
+        .more = NODE_HELP,
+        .run = drain_run};
+    return cli_command_run(&command, argc, argv);
+}
+
+int cli_cordon(int argc, char **argv)
+{
+    static const struct cli_command command = {.name = "cordon",
+                                               .words = "NODE",
+                                               .about = "Places nothing new on a node",
+                                               .min_words = 1,
+                                               .max_words = 1,
+                                               .more = NODE_HELP,
+                                               .run = cordon_run};
+    return cli_command_run(&command, argc, argv);
+}
+
+int cli_uncordon(int argc, char **argv)
+{
+    static const struct cli_command command = {.name = "uncordon",
+                                               .words = "NODE",
+                                               .about = "Takes a cordoned or drained node into use again",
+                                               .min_words = 1,
+                                               .max_words = 1,
+                                               .more = NODE_HELP,
+                                               .run = uncordon_run};
+    return cli_command_run(&command, argc, argv);
+}
