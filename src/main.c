@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "cli/commands.h"
 #include "cli/tfcc.h"
 #include "daemon/agent/agent.h"
 #include "daemon/gateway/gateway.h"
@@ -20,7 +21,10 @@ struct command {
 static const struct command commands[] = {
     {"up", d_up_main, "run the whole platform on this machine"},
     {"down", d_down_main, "end what astra up made"},
-    {"tfcc", cli_tfcc, "look at a model, run it"},
+#define X(name, function, help) {name, cli_##function, help},
+    CLI_COMMANDS(X)
+#undef X
+        {"tfcc", cli_tfcc, "look at a model, run it"},
     {"gateway", d_gateway_main, "the data plane: carry requests to the units"},
     {"agent", d_agent_main, "join this node to a server and run members"},
     {"server", d_server_main, "the control plane: nodes, apps, API"},

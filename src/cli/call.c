@@ -7,7 +7,9 @@
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "sys/clock.h"
-#include "sys/env.h"
+#include "sys/terminal.h"
+
+#define SLICE_MS 50 /* Ctrl-C is noticed within this */
 
 static const struct cli_option common_options[] = {
     {"output", 'o', CLI_TEXT, offsetof(struct cli_common, output), "json", "print JSON instead of words",
@@ -122,9 +124,7 @@ void cli_print_json(const struct wire_value *v)
 void cli_print_table(const struct cli_table *t)
 {
     A_BUF_AUTO struct a_buf b = {0};
-    unsigned columns = 0;
-    bool terminal = sys_env_is_terminal(1, &columns);
-    cli_table_print(t, terminal ? columns : 0, &b);
+    cli_table_print(t, sys_terminal_is(1) ? sys_terminal_width(1) : 0, &b);
     cli_print(a_buf_view(&b));
 }
 
@@ -172,4 +172,12 @@ const char *cli_size(struct a_arena *arena, uint64_t bytes)
     if (bytes < 1000000000)
         return a_arena_printf(arena, "%.1f MB", (double)bytes / 1e6);
     return a_arena_printf(arena, "%.2f GB", (double)bytes / 1e9);
+}
+
+bool cli_sleep_ms(uint64_t ms)
+{
+    uint64_t end = sys_clock_mono_ms() + ms, now;
+    while (!sys_interrupted() && (now = sys_clock_mono_ms()) < end)
+        sys_clock_sleep_ms(A_MIN(end - now, (uint64_t)SLICE_MS));
+    return !sys_interrupted();
 }

@@ -69,12 +69,7 @@ const char *cli_cell(struct a_arena *arena, const struct wire_value *object, con
 /* "160.2 MB" */
 const char *cli_size(struct a_arena *arena, uint64_t bytes);
 
-/* ---- interrupt.c ---- */
-
-/* From now on Ctrl-C and SIGTERM do not end the process: they are asked for. */
-void cli_interrupt_catch(void);
-bool cli_interrupted(void);
-/* False when it was interrupted. */
+/* False when it was interrupted (sys/terminal.h) meanwhile. */
 bool cli_sleep_ms(uint64_t ms);
 
 /* ---- client.c: the server ---- */

@@ -9,6 +9,7 @@
 #include "sys/env.h"
 #include "sys/file.h"
 #include "sys/random.h"
+#include "sys/terminal.h"
 #include "wire/url.h"
 
 #define CLIENT_FILE_MAX (64 << 10)
@@ -95,7 +96,7 @@ const char *cli_path(struct cli_call *c, const char *pattern, ...)
 static int on_progress(void *ctx, uint64_t done, uint64_t total)
 {
     (void)ctx, (void)done, (void)total;
-    return cli_interrupted() ? -EINTR : 0;
+    return sys_interrupted() ? -EINTR : 0;
 }
 
 static int answer_parse(const struct net_blocking_answer *answer, const char *path, struct a_arena *arena,

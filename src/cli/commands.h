@@ -20,7 +20,7 @@
     X("cordon", cordon, "place nothing new on a node") \
     X("uncordon", uncordon, "take a node into use again") \
     X("artifact", artifact, "put, ls, get: models, code and environments by name") \
-    X("version", version, "of this program and of the server") \
+    X("version", version, "of this program and of the server")
 /* clang-format on */
 
 #define X(name, function, help) int cli_##function(int argc, char **argv);

@@ -8,6 +8,7 @@
 #include "cli/follow.h"
 #include "cli/package.h"
 #include "sys/clock.h"
+#include "sys/terminal.h"
 
 struct args {
     bool wait, dry_run;
@@ -66,7 +67,7 @@ static int bring(struct deploy *d, struct a_error *reterr)
     uint64_t begin = sys_clock_mono_ms();
     int rc = cli_packages_make(d->c, &d->f, &d->progress, &d->packages, reterr);
     d->packing_ms = sys_clock_mono_ms() - begin;
-    if (rc != 0 || cli_interrupted())
+    if (rc != 0 || sys_interrupted())
         return rc;
     begin = sys_clock_mono_ms();
     rc = cli_packages_upload(d->c, &d->f, &d->packages, &d->progress, reterr);
@@ -156,13 +157,13 @@ static int run(struct cli_call *c, struct a_error *reterr)
     A_CLEANUP(packages_free)
     struct deploy d = {.c = c, .start_ms = sys_clock_mono_ms()};
     cli_progress_init(&d.progress, c->json);
-    cli_interrupt_catch(); /* temporary files are removed, whatever happens */
+    sys_interrupt_catch(); /* temporary files are removed, whatever happens */
     int rc = check(&d, c->words.items[0], reterr);
     if (rc == 0 && args->dry_run)
         return dry_run(&d, reterr);
     if (rc == 0)
         rc = bring(&d, reterr);
-    if (cli_interrupted())
+    if (sys_interrupted())
         return interrupted(&d);
     d.put_ms = sys_clock_mono_ms();
     if (rc == 0)

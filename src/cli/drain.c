@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "sys/clock.h"
+#include "sys/terminal.h"
 
 #define POLL_MS 300
 #define TIMEOUT_MS (30ull * 60 * 1000)
@@ -68,11 +69,11 @@ static int drain_wait(struct cli_call *c, const struct wire_value *node, struct 
     uint64_t start = sys_clock_mono_ms(), timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS;
     struct cli_progress progress;
     cli_progress_init(&progress, c->json);
-    cli_interrupt_catch();
+    sys_interrupt_catch();
     for (;;) {
         int rc = cli_get(c, path, ret, reterr);
-        if (cli_interrupted() || (rc == 0 && is_drained(*ret)))
-            return cli_interrupted() ? -EINTR : 0;
+        if (sys_interrupted() || (rc == 0 && is_drained(*ret)))
+            return sys_interrupted() ? -EINTR : 0;
         if (rc != 0 && rc != -ECONNREFUSED && rc != -ECONNRESET)
             return rc;
         const char *left = rc == 0 ? claims_text(c->arena, *ret) : said;

@@ -5,7 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
-#include "sys/env.h"
+#include "sys/terminal.h"
 
 #define RETRY_MS 1000
 #define SILENCE_MS (60 * 1000) /* the server says something every 15 s */
@@ -92,7 +92,7 @@ static int on_event(void *ctx, struct a_view id, struct a_view event, struct a_v
 static int on_progress(void *ctx, uint64_t done, uint64_t total)
 {
     (void)ctx, (void)done, (void)total;
-    return cli_interrupted() ? -EINTR : 0;
+    return sys_interrupted() ? -EINTR : 0;
 }
 
 /* Comes back with the last id when the connection breaks; starts anew when the server has forgotten it. */
@@ -100,7 +100,7 @@ static int events_follow(struct cli_call *c, const char *path, struct a_error *r
 {
     struct stream s = {.c = c};
     int rc = cli_client_open(c, reterr);
-    cli_interrupt_catch();
+    sys_interrupt_catch();
     while (rc == 0) {
         NET_BLOCKING_ANSWER_AUTO struct net_blocking_answer answer = {0};
         A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
@@ -109,7 +109,7 @@ static int events_follow(struct cli_call *c, const char *path, struct a_error *r
         const struct net_blocking_request request = {
             .path = at, .timeout_ms = SILENCE_MS, .event = on_event, .progress = on_progress, .ctx = &s};
         rc = net_blocking_send(c->http, &request, &answer, &e);
-        if (cli_interrupted())
+        if (sys_interrupted())
             return CLI_EXIT_INTERRUPTED;
         if (rc == -EREMOTEIO && e.code == A_CODE_GONE)
             s.last[0] = '\0';

@@ -7,6 +7,7 @@
 
 #include "cli/table.h"
 #include "sys/clock.h"
+#include "sys/terminal.h"
 
 #define POLL_MS 150
 #define MESSAGE_LINE 240 /* characters of a message in a line; failures print it whole */
@@ -293,11 +294,11 @@ int cli_follow(struct cli_call *c, const struct cli_goal *goal, struct cli_progr
     int rc;
     f.app_path = cli_path(c, "/v1/namespaces/{}/apps/{}", goal->namespace, goal->app, NULL);
     f.units_path = cli_path(c, "/v1/namespaces/{}/apps/{}/units", goal->namespace, goal->app, NULL);
-    cli_interrupt_catch();
+    sys_interrupt_catch();
     for (;;) {
         A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
         rc = look(&f, &e);
-        if (cli_interrupted())
+        if (sys_interrupted())
             rc = -EINTR;
         else if (rc != -EAGAIN && !(rc != 0 && server_is_away(&f, rc, &e))) {
             a_error_move(reterr, &e);

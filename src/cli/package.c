@@ -11,6 +11,7 @@
 #include "sys/clock.h"
 #include "sys/env.h"
 #include "sys/file.h"
+#include "sys/terminal.h"
 
 #define RESULT_MAX (1 << 20)
 #define UPLOAD_SILENCE_MS (5 * 60 * 1000) /* the server syncs what it got before it answers */
@@ -200,7 +201,7 @@ static int on_upload(void *ctx, uint64_t done, uint64_t total)
 {
     const struct upload *u = ctx;
     cli_progress_bytes(u->progress, u->what, done, total);
-    return cli_interrupted() ? -EINTR : 0;
+    return sys_interrupted() ? -EINTR : 0;
 }
 
 int cli_artifact_send(struct cli_call *c, const char *namespace, const char *name, const char *path,

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "cli/cli.h"
 #include "sys/clock.h"
-#include "sys/env.h"
+#include "sys/terminal.h"
 
 #define REDRAW_MS 100
 #define PLAIN_MS 10000
@@ -14,7 +14,8 @@
 void cli_progress_init(struct cli_progress *p, bool json)
 {
     *p = (struct cli_progress){.out = json ? stderr : stdout};
-    p->terminal = sys_env_is_terminal(json ? 2 : 1, &p->columns);
+    p->terminal = sys_terminal_is(json ? 2 : 1);
+    p->columns = sys_terminal_width(json ? 2 : 1);
 }
 
 void cli_progress_clear(struct cli_progress *p)
