@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Check that the pages say what the tree says: generated pages and pictures are current, every reason is explained, links lead
-somewhere, and folders that pictures name exist. Usage: check_docs.py [BUILD]"""
+"""Check that the pages say what the tree says: generated pages and pictures are current, every reason and every path of the
+API is told, links lead somewhere, and folders that pictures name exist. Usage: check_docs.py [BUILD]"""
 
 import hashlib
 import re
@@ -14,6 +14,7 @@ import picture_house
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
 REASON = re.compile(r'^\s*X\([A-Z_]+, "(\w+)", \d+\)', re.M)
+ROUTE = re.compile(r'^\s*X\(\w+, [A-Z]+, "([^"]+)"', re.M)
 STAMP = re.compile(r"with sha256 ([0-9a-f]{64})")
 FOLDER = re.compile(r"\b(?:src|include)/[a-z0-9_/]+")
 
@@ -43,6 +44,14 @@ def check_reasons(root):
             yield f"docs/reasons.md: {name} is no reason of src/types/state.h"
 
 
+def check_routes(root):
+    """Every path of the API stands in its page, and no other."""
+    known = set(ROUTE.findall((root / "src" / "daemon" / "server" / "api_route.h").read_text()))
+    told = set(re.findall(r"`(/[^`\s]*)`", (root / "docs" / "components" / "api.md").read_text()))
+    for path in sorted(known ^ told):
+        yield f"docs/components/api.md: {'does not tell of' if path in known else 'tells of an unknown path,'} {path}"
+
+
 def check_pictures(root):
     _, layers = check_layers.parse_table((root / "tools" / "layers.txt").read_text())
     folder = root / "docs" / "pictures"
@@ -67,7 +76,7 @@ def check_fields(root, build):
 
 def main():
     build = (ROOT / (sys.argv[1] if len(sys.argv) > 1 else "build")).resolve()
-    found = [*check_links(ROOT), *check_reasons(ROOT), *check_pictures(ROOT), *check_fields(ROOT, build)]
+    found = [*check_links(ROOT), *check_reasons(ROOT), *check_routes(ROOT), *check_pictures(ROOT), *check_fields(ROOT, build)]
     print("\n".join(found) if found else "docs: clean")
     return 1 if found else 0
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -19,8 +20,24 @@ def commands(text):
     return [line for line in lines if not LEFT_OUT.match(line)]
 
 
-def run(script, home, timeout_s):
-    environment = {**os.environ, "HOME": str(home), "PATH": f"{ROOT / 'build'}:{os.environ['PATH']}"}
+def free_ports(n):
+    """Free ports of this moment, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def environment_of(home):
+    """What a newcomer has, but for the ports: a platform of somebody else may run on the usual ones."""
+    ports = dict(zip(("API", "STARLINK", "GATEWAY", "ADMIN"), map(str, free_ports(4))))
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    own = {"HOME": str(home), "XDG_CACHE_HOME": cache, "PATH": f"{ROOT / 'build'}:{os.environ['PATH']}"}
+    return {**os.environ, **own, **{f"ASTRA_CFG_UP_{name}": port for name, port in ports.items()}}
+
+
+def run(script, environment, timeout_s):
     process = subprocess.Popen(
         ["bash", "-eux", "-o", "pipefail", "-c", script],
         cwd=ROOT,
@@ -47,7 +64,12 @@ def test_commands_are_found():
 def test_every_command_of_the_readme_runs(tmp_path):
     lines = commands(README.read_text())
     assert lines
-    status, output = run("\n".join(lines), tmp_path, 900)
+    environment = environment_of(tmp_path)
+    script = "\n".join(lines).replace("127.0.0.1:8080", f"127.0.0.1:{environment['ASTRA_CFG_UP_GATEWAY']}")
+    try:
+        status, output = run(script, environment, 900)
+    finally:
+        subprocess.run([ROOT / "build" / "astra", "down", "--purge"], env=environment, check=False)
     assert status == 0, output[-4000:]
 
 

@@ -43,6 +43,20 @@ def test_reasons(tree):
     ]
 
 
+def test_routes(tree):
+    (tree / "src" / "daemon" / "server").mkdir(parents=True)
+    (tree / "docs" / "components").mkdir()
+    (tree / "src" / "daemon" / "server" / "api_route.h").write_text('    X(NODES, GET, "/v1/nodes", VIEW, NONE) \\\n')
+    page = tree / "docs" / "components" / "api.md"
+    page.write_text("| `/v1/nodes` |\n")
+    assert list(check_docs.check_routes(tree)) == []
+    page.write_text("| `/v1/node` |\n")
+    assert list(check_docs.check_routes(tree)) == [
+        "docs/components/api.md: tells of an unknown path, /v1/node",
+        "docs/components/api.md: does not tell of /v1/nodes",
+    ]
+
+
 def test_the_house_follows_the_table(tree):
     assert list(check_docs.check_pictures(tree)) == []
     table = tree / "tools" / "layers.txt"
