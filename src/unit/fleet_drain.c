@@ -8,6 +8,10 @@
 #include "base/alloc.h"
 #include "unit/fleet_private.h"
 
+/* A cancelled gang has no last word: how many attempts it used is not known, but they are fewer than this in
+ * the 20 s that a gang may take. */
+#define ATTEMPTS_SKIPPED 1000
+
 void unit_endpoints_set(struct unit *unit, enum unit_endpoints to)
 {
     struct unit_fleet *self = unit->fleet;
@@ -55,6 +59,7 @@ void unit_cancel_gang(struct unit *unit)
         return;
     struct unit_action *action = fleet_act(unit->fleet, UNIT_ACTION_CANCEL, unit);
     action->gang = unit->gang;
+    unit->attempt += ATTEMPTS_SKIPPED;
     unit_forget_gang(unit);
 }
 
