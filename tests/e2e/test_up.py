@@ -209,6 +209,8 @@ def test_down_after_everything_was_killed(up, namespaces, shim_too):
     if shim_too:
         os.kill(member.shim(), signal.SIGKILL)
         wait_for("its shim's end", lambda: start_time(member.shim()) is None)
+        if namespaces == "auto":
+            wait_for("its namespace's end", lambda: not marked(member.mark))
     survivors = marked(member.mark)
     if survivors:
         done = up.run("up", *up.flags, "--detach")

@@ -144,9 +144,9 @@ _PROTOTYPES = {
 
 
 def _library_path() -> str:
-    return os.environ.get("ASTRA_TFCC_LIBRARY") or str(
-        Path(__file__).resolve().parents[3] / "libastra-tfcc.so"
-    )
+    """lib/astra/libastra-tfcc.so, seen from lib/astra/python; links are not followed, for in a build folder `python` is one."""
+    here = Path(os.path.abspath(__file__))
+    return os.environ.get("ASTRA_TFCC_LIBRARY") or str(here.parents[3] / "libastra-tfcc.so")
 
 
 def _library_load() -> ctypes.CDLL:
