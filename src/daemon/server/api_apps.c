@@ -182,7 +182,7 @@ static bool if_match_check(struct api_call *c, const struct d_app *app)
         return false;
     if (if_match == 0 || if_match == app->store_revision)
         return true;
-    api_reply_problem(c, A_CODE_CONFLICT,
+    api_reply_problem(c, A_CODE_PRECONDITION,
                       "%s changed in between: resourceVersion is %" PRIu64 ", not %" PRIu64, app->key,
                       app->store_revision, if_match);
     return false;
