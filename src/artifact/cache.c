@@ -134,6 +134,30 @@ int artifact_cache_commit(const struct artifact_cache *c, const struct a_digest 
     return rc;
 }
 
+struct leftover {
+    const char *trees;
+    char prefix[A_DIGEST_HEX + 6]; /* HEX.new- */
+};
+
+static int leftover_each(void *ctx, const char *name, bool is_dir)
+{
+    const struct leftover *l = ctx;
+    if (!is_dir || strncmp(name, l->prefix, strlen(l->prefix)) != 0)
+        return 0;
+    A_AUTOFREE char *path = sys_path_join(l->trees, name);
+    return sys_dir_remove(path, NULL);
+}
+
+/* What an agent left that was killed while it unpacked this. Under the lock. */
+static int leftovers_remove(const struct artifact_cache *c, const struct a_digest *d, struct a_error *reterr)
+{
+    A_AUTOFREE char *trees = sys_path_join(c->dir, "tree");
+    struct leftover l = {.trees = trees};
+    a_digest_hex(d, l.prefix);
+    memcpy(l.prefix + A_DIGEST_HEX, ".new-", sizeof ".new-");
+    return sys_dir_list(trees, leftover_each, &l, reterr);
+}
+
 int artifact_cache_unpack(const struct artifact_cache *c, const struct a_digest *d,
                           const struct artifact_limits *limits, char **ret_folder, struct a_error *reterr)
 {
@@ -141,8 +165,11 @@ int artifact_cache_unpack(const struct artifact_cache *c, const struct a_digest 
     A_AUTOFREE char *blob = artifact_cache_blob(c, d);
     SYS_FD_AUTO int lock = -1;
     int rc = artifact_cache_lock(c, d, UNPACK_WAIT_MS, &lock, reterr);
-    if (rc == 0 && !sys_file_exists(tree))
-        rc = artifact_unpack(blob, tree, limits, reterr);
+    if (rc == 0 && !sys_file_exists(tree)) {
+        rc = leftovers_remove(c, d, reterr);
+        if (rc == 0)
+            rc = artifact_unpack(blob, tree, limits, reterr);
+    }
     if (rc == 0)
         *ret_folder = a_steal(&tree);
     return rc;

@@ -35,14 +35,14 @@ def wait_for(what, condition, timeout_s=30.0, step_s=0.05):
     return value
 
 
-def tar_zst(files):
+def tar_zst(files, mode=0o644):
     """A tar.zst of {name: text}."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:
         for name, text in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(text.encode())
-            info.mode = 0o644
+            info.mode = mode
             tar.addfile(info, io.BytesIO(text.encode()))
     return subprocess.run(["zstd", "-q", "-c"], input=raw.getvalue(), stdout=subprocess.PIPE, check=True).stdout
 

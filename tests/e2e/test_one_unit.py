@@ -71,6 +71,19 @@ def fake_environment(**changes):
     return tar_zst({"astra-env.json": json.dumps(manifest), "bin/python3": "not a program"})
 
 
+@pytest.fixture
+def ray_free_environment():
+    """Makes an environment of 64 MiB whose python3 is a shell script that says so and ends."""
+
+    def make(artifacts):
+        manifest = {"schema": 1, "platform": "linux-x86_64", "glibc": "2.17", "python": "3.11.2", "ray": "2.60.0"}
+        files = {"astra-env.json": json.dumps(manifest), "bin/python3": "#!/bin/sh\necho no Ray in this one\nexit 3\n"}
+        files |= {f"lib/{i}": os.urandom(2 << 20).hex() for i in range(16)}
+        return artifacts.put(tar_zst(files, mode=0o755))
+
+    return make
+
+
 def nothing_left(agent, unit, ports):
     assert marked(unit) == {}
     assert list((agent.data / "members").iterdir()) == []
@@ -323,6 +336,28 @@ def test_app_that_raises_and_head_killed(world, ray_environment):
     lost = claim.status(timeout_s=30, where=lambda m: m.member_state == "EXITED")
     assert lost.reason == "HEAD_LOST" and lost.targets == []
     wait_for("the namespace's end", lambda: marked(claim.id["unit"]) == {}, 10)
+    assert claim.release().ok
+    claim.status(where=lambda m: m.claim_state == "RELEASED")
+    nothing_left(agent, claim.id["unit"], ports)
+
+
+def test_agent_ends_in_the_middle(world, ray_free_environment):
+    """SIGTERM and SIGKILL while artifacts arrive and are unpacked: the next agent goes on from there."""
+    server, agent, artifacts = world
+    hello = server.wait("HELLO")
+    revision = artifacts.put(revision_document(ray_free_environment(artifacts)))
+    claim = Claim(server, hello.node, revision)
+    ports = claim.reserve().port_base
+    assert claim.bind().ok
+    for pause, signum in ((0.0, 15), (0.02, 9), (0.05, 15), (0.1, 9), (0.2, 15)):
+        time.sleep(pause)
+        agent.kill(signum)
+        server.forget_peer()
+        agent.start()
+        server.wait("SNAPSHOT_END", claims=1)
+    status = claim.status(timeout_s=60, where=lambda m: m.member_state == "EXITED")
+    assert status.reason == "RAY_START_FAILED" and "ended with status 3" in status.message, status
+    assert "no Ray in this one" in status.message
     assert claim.release().ok
     claim.status(where=lambda m: m.claim_state == "RELEASED")
     nothing_left(agent, claim.id["unit"], ports)

@@ -275,9 +275,12 @@ static void test_cache_unpack(void **state)
     char *part = artifact_cache_part(&c, &d);
     assert_int_equal(sys_file_copy(archive, part, 0600, NULL), 0);
     assert_int_equal(artifact_cache_commit(&c, &d, NULL), 0);
+    char *left = artifact_cache_tree(&c, &d), *half = a_asprintf("%s.new-abcdef", left);
+    assert_int_equal(sys_dir_make(half, 0700, NULL), 0); /* of an agent that was killed */
     assert_int_equal(artifact_cache_unpack(&c, &d, NULL, &tree, NULL), 0);
     assert_int_equal(artifact_cache_unpack(&c, &d, NULL, &again, NULL), 0);
     assert_string_equal(tree, again);
+    assert_false(sys_file_exists(half));
     char *f = sys_path_join(tree, "f"), *text = text_of(f);
     assert_string_equal(text, "hello");
     artifact_cache_close(&c);
@@ -288,7 +291,7 @@ static void test_cache_unpack(void **state)
     assert_false(sys_file_exists(tree));
     assert_true(artifact_cache_has(&c, &d));
     artifact_cache_close(&c);
-    char *const owned[] = {dir, archive, tree, again, part, f, text, boot};
+    char *const owned[] = {dir, archive, tree, again, part, f, text, boot, left, half};
     for (size_t i = 0; i < A_ARRAY_SIZE(owned); i++)
         a_free(owned[i]);
 }

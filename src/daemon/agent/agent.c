@@ -208,6 +208,7 @@ static int agent_begin(struct d_agent *a, struct a_error *reterr)
         rc = d_link_start(a, reterr);
     if (rc < 0)
         return rc;
+    a->begun = true;
     d_claims_begin(a);
     d_usage_start(a);
     sys_log(INFO, "agent", "agent.begin", "the agent runs", SYS_STR("id", a->id.s),
@@ -217,32 +218,49 @@ static int agent_begin(struct d_agent *a, struct a_error *reterr)
     return a->options.ready_file != NULL ? sys_ready_write(a->options.ready_file, &port, 1, reterr) : 0;
 }
 
+static bool work_is_left(const struct d_agent *a)
+{
+    a_list_foreach (it, &a->members) {
+        if (a_list_entry(it, struct d_member, link)->job.running)
+            return true;
+    }
+    return a->write.running || a->collect.running || a->scrapes > 0 || !a_list_empty(&a->fetches);
+}
+
+/* Nothing new begins; what the pools do is waited for and told. */
+static void work_finish(struct d_agent *a)
+{
+    a->closing = true;
+    d_usage_stop(a);
+    d_logs_stop(a);
+    d_link_stop(a);
+    d_fetch_stop(a);
+    while (work_is_left(a)) {
+        sys_pool_drain(a->io);
+        sys_pool_drain(a->hash);
+        sys_loop_turn(a->loop, false);
+    }
+}
+
 /* Members' shims run on: only what follows them ends. */
 static void agent_close(struct d_agent *a)
 {
-    d_usage_stop(a);
-    d_logs_stop(a);
-    if (a->dialer != NULL || a->server_host != NULL)
+    if (a->begun)
+        work_finish(a);
+    else
         d_link_stop(a);
-    if (a->io != NULL)
-        sys_pool_drain(a->io);
-    if (a->hash != NULL)
-        sys_pool_drain(a->hash);
     net_http_server_free(a->http_server);
-    sys_pool_free(a->io);
-    sys_pool_free(a->hash);
-    sys_pool_free(a->dns);
-    if (a->loop != NULL)
-        sys_loop_turn(a->loop, false); /* what the pools did is told */
     a_list_foreach_safe (it, &a->members) {
         d_member_free(a_list_entry(it, struct d_member, link));
     }
-    d_fetch_stop(a);
     net_http_client_free(a->http);
     d_claims_free(a);
     for (size_t i = 0; i < a->n_blocks; i++)
         sys_portblock_leave(&a->blocks[i]);
     a_free(a->blocks);
+    sys_pool_free(a->io);
+    sys_pool_free(a->hash);
+    sys_pool_free(a->dns);
     sys_signal_close(a->sigterm);
     sys_signal_close(a->sigint);
     sys_loop_free(a->loop);

@@ -74,6 +74,12 @@ static void write_begin(struct d_agent *a, uint64_t token)
 
 /* ---- ASSIGN ---- */
 
+static void block_keep(struct d_agent *a, const struct sys_portblock *block)
+{
+    a->blocks = a_realloc(a->blocks, (a->n_blocks + 1) * sizeof *a->blocks);
+    a->blocks[a->n_blocks++] = *block;
+}
+
 /* About a millisecond a block; the descriptor is the member's from here on. */
 static void ports_take(struct d_agent *a, const struct sl_claim *c)
 {
@@ -84,8 +90,7 @@ static void ports_take(struct d_agent *a, const struct sl_claim *c)
     if (rc == 0) {
         event.port_first = block.base;
         event.port_count = SYS_PORTBLOCK_SIZE;
-        a->blocks = a_realloc(a->blocks, (a->n_blocks + 1) * sizeof *a->blocks);
-        a->blocks[a->n_blocks++] = block;
+        block_keep(a, &block);
     } else {
         sys_log(WARN, "agent", "claims.no_ports", "no free block of ports", SYS_ERR(&e));
     }
@@ -196,9 +201,22 @@ static void node_timer_fire(void *ctx)
     d_claims_event(ctx, &(struct sl_node_event){.kind = SL_NODE_EV_TIMER});
 }
 
+/* What was promised by the agent before must not go to somebody else meanwhile. */
+static void blocks_retake(struct d_agent *a)
+{
+    a_list_foreach (it, &a->node.claims) {
+        const struct sl_claim *c = a_list_entry(it, struct sl_claim, link);
+        struct sys_portblock block;
+        if (c->state.state == A_CLAIM_RESERVED &&
+            sys_portblock_retake(a->ports_dir, c->port_first, &block, NULL) == 0)
+            block_keep(a, &block);
+    }
+}
+
 void d_claims_begin(struct d_agent *a)
 {
     struct sl_node_update update;
+    blocks_retake(a);
     sys_timer_init(&a->node_timer, a->loop, node_timer_fire, a);
     a->stepping = true;
     sl_node_begin(&a->node, sys_loop_now_ms(a->loop), &update);

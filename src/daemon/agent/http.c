@@ -84,6 +84,7 @@ static void pages_done(void *ctx, bool cancelled)
 {
     struct metrics *r = ctx;
     (void)cancelled;
+    r->agent->scrapes--;
     net_http_reply_text(r->request, 200, METRICS_TYPE, a_buf_view(&r->text));
     a_buf_deinit(&r->text);
     a_free(r);
@@ -94,6 +95,7 @@ static void metrics_answer(struct d_agent *a, struct net_http_request *request)
     struct metrics *r = a_new(struct metrics);
     r->agent = a;
     r->request = request;
+    a->scrapes++;
     node_print(a, &r->text);
     members_print(a, &r->text);
     if (sys_pool_submit(a->io, a->loop, &r->work, pages_run, pages_done, r) < 0)

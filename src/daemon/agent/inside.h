@@ -116,6 +116,7 @@ struct d_agent {
     int lock_fd; /* one agent for one data folder */
     struct sys_signal *sigterm, *sigint;
     int status;
+    bool begun, closing;
 
     /* the node core */
     struct sl_node node;
@@ -150,6 +151,7 @@ struct d_agent {
     struct net_http_client *http;
     struct net_http_server *http_server;
     uint16_t http_port;
+    unsigned scrapes; /* of metrics, in the pool */
 
     /* usage */
     struct sys_timer sample;

@@ -158,8 +158,8 @@ static void prepare_done(void *ctx, bool cancelled)
         d_run_term(m);
         return;
     }
-    if (cancelled)
-        return;
+    if (cancelled || m->agent->closing)
+        return; /* the next agent begins again */
     if (m->job_rc < 0) {
         enum a_code code = m->job_error.code;
         d_member_fail(m,
