@@ -7,20 +7,29 @@
 /* clang-format off */
 #define CLI_COMMANDS(X) \
     X("deploy", deploy, "check, pack, upload and run an app") \
+    X("validate", validate, "check an app's file, without a server") \
+    X("render", render, "print an app with every default filled in") \
+    X("diff", diff, "what a deploy would change") \
     X("delete", delete, "stop an app and forget it") \
     X("scale", scale, "set how many units an app has") \
+    X("rollout", rollout, "status, history, undo: an app's revisions") \
     X("status", status, "the platform and its apps at a glance") \
     X("apps", apps, "list apps") \
     X("units", units, "list units and where they are") \
     X("nodes", nodes, "list nodes") \
     X("clusters", clusters, "list clusters") \
     X("events", events, "what happened") \
+    X("logs", logs, "what an app's members print") \
     X("explain", explain, "why an app or a unit is not what was asked for") \
     X("drain", drain, "move everything off a node") \
     X("cordon", cordon, "place nothing new on a node") \
     X("uncordon", uncordon, "take a node into use again") \
+    X("orphans", orphans, "ls, adopt, release: apps that run, but that no store knows") \
     X("artifact", artifact, "put, ls, get: models, code and environments by name") \
-    X("version", version, "of this program and of the server")
+    X("env", env, "pack, resolve: Python environments") \
+    X("token", token, "create, revoke, ls: who may do what") \
+    X("version", version, "of this program and of the server") \
+    X("doctor", doctor, "look for what will not work on this machine")
 /* clang-format on */
 
 #define X(name, function, help) int cli_##function(int argc, char **argv);
