@@ -331,15 +331,25 @@ int d_api_start(struct server *s, struct a_error *reterr)
     return rc;
 }
 
+/* Whoever still waits is told, and no callback that comes later finds the call. */
+static void laters_end(struct api *a)
+{
+    struct a_list *link;
+    while ((link = a_list_pop_front(&a->laters)) != NULL) {
+        struct api_later *later = a_list_entry(link, struct api_later, link);
+        api_reply_problem(later->call, A_CODE_UNAVAILABLE,
+                          "the server stops; what was asked for may still be done");
+        later->call = NULL;
+    }
+}
+
 void d_api_stop(struct server *s)
 {
     struct api *a = s->api;
     if (a == NULL)
         return;
     api_streams_close(a);
-    struct a_list *later;
-    while ((later = a_list_pop_front(&a->laters)) != NULL)
-        a_list_entry(later, struct api_later, link)->call = NULL;
+    laters_end(a);
     net_http_server_free(a->http);
     api_replays_free(a);
     api_tokens_free(a);
