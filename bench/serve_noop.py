@@ -1,0 +1,283 @@
+"""A Serve app that does nothing, through Astra's gateway, beside Ray's own ways in and straight at the replica.
+
+One real Ray with direct ingress serves .proxy (Ray's Python proxy), .straight and .p50; a second one in HAProxy mode serves .haproxy.
+The gateway, the proxy, HAProxy and wrk share core 1, the replica and the rest of Ray have core 0, so that each way in has the same
+machine; both sides of a pair answer by the very same replica. Pairs are interleaved. All of it runs in namespaces of its own: no port
+is taken from anybody, and nothing is left behind. --env DIR takes an unpacked environment instead of packing one under build/bench.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+from starlink import Message, Server  # noqa: E402
+
+ASTRA = ROOT / "build" / "src" / "astra"
+WORK = ROOT / "build" / "bench"
+REQUIREMENTS = "ray[serve]==2.60.0\n"
+INSIDE = "ASTRA_BENCH_INSIDE"
+RAY_CORE, HOP_CORE = "0", "1"
+APP = {"namespace": "default", "name": "noop"}
+CODE = """
+from ray import serve
+
+@serve.deployment(max_ongoing_requests=100, ray_actor_options={"num_cpus": 0})
+class Noop:
+    async def __call__(self, request):
+        return "ok"
+
+app = Noop.bind()
+"""
+
+
+def say(text):
+    print(f"serve-noop: {text}", file=sys.stderr, flush=True)
+
+
+def row(name, value, unit, runs, **bounds):
+    values = {"runs": [round(r, 3) for r in runs], "note": f"lowest {min(runs):.3g}, highest {max(runs):.3g}"}
+    print(json.dumps({"row": f"serve-noop.{name}", "value": round(value, 3), "unit": unit, **bounds, **values}), flush=True)
+
+
+# ---- the world around ----
+
+
+def environment(given):
+    """An unpacked environment with Ray."""
+    if given:
+        return Path(given).resolve()
+    folder = WORK / "env-ray"
+    if (folder / "astra-env.json").exists():
+        return folder
+    WORK.mkdir(parents=True, exist_ok=True)
+    requirements, archive = WORK / "ray.txt", WORK / "env-ray.tar.zst"
+    requirements.write_text(REQUIREMENTS)
+    say("packing an environment")
+    packer = [sys.executable, "-m", "astra.envpack", "pack", requirements, "-o", archive, "--cache", WORK / "cache"]
+    subprocess.run(packer, check=True, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": str(ROOT / "python")})
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    subprocess.run(["tar", "--zstd", "-xf", archive, "-C", folder], check=True)
+    return folder
+
+
+def enter():
+    """Run this script again in network and PID namespaces of its own; its end is the end of all processes in them."""
+    words = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
+    if os.geteuid() != 0:
+        words[1:1] = ["--user", "--map-root-user"]
+    return subprocess.run([*words, sys.executable, *sys.argv], env={**os.environ, INSIDE: "1"}).returncode
+
+
+def fetch(url, body=None):
+    request = urllib.request.Request(url, data=body, method="PUT" if body else "GET")
+    request.add_header("content-type", "application/json")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def until(what, timeout_s, condition):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            if value := condition():
+                return value
+        except (urllib.error.URLError, OSError, ValueError):
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"{what}: not within {timeout_s} s")
+
+
+def processes(word):
+    """PIDs of our namespace whose command line has `word`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def pin(pids, core):
+    for pid in pids:
+        subprocess.run(["taskset", "-a", "-p", "-c", core, str(pid)], check=True, stdout=subprocess.DEVNULL)
+
+
+class Ray:
+    """One real Ray with the no-op app. `switch` is the environment variable that chooses the way in."""
+
+    def __init__(self, env, folder, switch):
+        (folder / "noop.py").write_text(CODE)
+        settings = {
+            "PATH": f"{env / 'bin'}:/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(folder), switch: "1",
+            "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0", "RAY_SERVE_LOG_TO_STDERR": "0",
+        }
+        command = ["taskset", "-c", RAY_CORE, env / "bin" / "python3", "-m", "ray.scripts.scripts", "start", "--head", "--block",
+                   "--node-ip-address=127.0.0.1", "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
+                   f"--temp-dir={folder}/r"]
+        self.out = open(folder / "ray.log", "wb")
+        self.process = subprocess.Popen([str(w) for w in command], env=settings, stdout=self.out, stderr=self.out, cwd=folder)
+        self.api = "http://127.0.0.1:8265/api/serve/applications/"
+        say(f"starting Ray with {switch}")
+        until("Ray's dashboard", 120, lambda: fetch(self.api) is not None)
+        body = {"proxy_location": "HeadOnly", "http_options": {"host": "127.0.0.1", "port": 8000},
+                "logging_config": {"enable_access_log": False},
+                "applications": [{"name": "noop", "route_prefix": "/", "import_path": "noop:app"}]}
+        fetch(self.api, json.dumps(body).encode())
+        until("the app", 180, self.running)
+        self.replica = until("the replica's port", 60, self.replica_port)
+
+    def running(self):
+        return fetch(self.api)["applications"].get("noop", {}).get("status") == "RUNNING"
+
+    def replica_port(self):
+        """Ray tells it with direct ingress; in HAProxy mode it is found by its answer to a health check."""
+        listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
+        for port in sorted({int(p) for p in re.findall(r":(30\d\d\d)\s", listening)}):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/healthz", timeout=5) as answer:
+                if answer.status == 200:
+                    return port
+        return None
+
+    def stop(self):
+        for pid in sorted(processes("ray"), reverse=True):
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        until("the ports", 30, lambda: not re.search(r":(8000|8265|6379)\s", subprocess.run(
+            ["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout))
+        self.out.close()
+
+
+class Gateway:
+    """Astra's gateway, told by a stand-in for the server of one route and one endpoint."""
+
+    def __init__(self, folder, replica):
+        ready = folder / "ready.json"
+        ready.unlink(missing_ok=True)
+        self.server = Server()
+        flags = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "server": self.server.address, "ready-file": ready,
+                 "access-log": folder / "access.log"}
+        words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
+        self.process = subprocess.Popen(["taskset", "-c", HOP_CORE, str(ASTRA), "gateway", *words], stdout=sys.stderr)
+        self.server.wait("SUBSCRIBE")
+        self.server.send(
+            Message("VIEW_BEGIN", sequence=1, snapshot=True),
+            Message("ROUTE", id="r", app=APP, host="*", prefix="/", application="noop", timeout_ms=60000, idle_ms=300000,
+                    wait_ms=10000, max_body_bytes=1 << 26, retry_body_bytes=1 << 20, policy="least", max_ongoing=100,
+                    units_wanted=1),
+            Message("ENDPOINT", id="e", app=APP, unit="noop-aaaaa", application="noop", ip="127.0.0.1", port=replica, state="UP"),
+            Message("VIEW_END", sequence=1),
+        )
+        self.server.wait("VIEW_ACK")
+        self.port = json.loads(ready.read_text())["gateway"]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        self.server.close()
+
+
+# ---- measuring ----
+
+
+def microseconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
+    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+
+def wrk(port, connections, seconds):
+    """(requests a second, median latency in microseconds)"""
+    command = ["taskset", "-c", HOP_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s",
+               f"http://127.0.0.1:{port}/"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in text or "Socket errors" in text:
+        raise RuntimeError(f"wrk at port {port}:\n{text}")
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), microseconds(re.search(r"50%\s+(\S+)", text)[1])
+
+
+def rounds(ports, connections, o):
+    """For each of `ports` its measurements, taken in turns."""
+    out = {name: [] for name in ports}
+    for name, port in ports.items():
+        wrk(port, connections, 1)  # warm
+    for number in range(o.pairs):
+        for name in list(ports) if number % 2 == 0 else reversed(list(ports)):
+            out[name].append(wrk(ports[name], connections, o.seconds))
+        say(f"c{connections} {number + 1}/{o.pairs}: " + ", ".join(
+            f"{name} {rates[-1][0]:.0f}/s p50 {rates[-1][1]:.0f} us" for name, rates in out.items()))
+    return out
+
+
+def ratios(rates, of, to):
+    return [a[0] / b[0] for a, b in zip(rates[of], rates[to])]
+
+
+def ratio_row(name, rates, of, to, least):
+    runs = ratios(rates, of, to)
+    row(name, statistics.median(runs), "ratio", runs, min=least)
+
+
+def measure_direct(env, folder, o):
+    ray = Ray(env, folder, "RAY_SERVE_ENABLE_DIRECT_INGRESS")
+    gateway = Gateway(folder, ray.replica)
+    pin(processes("ProxyActor"), HOP_CORE)
+    ports = {"astra": gateway.port, "proxy": 8000, "straight": ray.replica}
+    one, many = rounds(ports, 1, o), rounds(ports, 32, o)
+    ratio_row("proxy.c1", one, "astra", "proxy", 3)
+    ratio_row("proxy.c32", many, "astra", "proxy", 3)
+    ratio_row("straight.c32", many, "astra", "straight", 0.95)
+    added = [a[1] - b[1] for a, b in zip(one["astra"], one["straight"])]
+    row("p50.c1", statistics.median(added), "us", added, max=250)
+    gateway.stop()
+    ray.stop()
+
+
+def measure_haproxy(env, folder, o):
+    ray = Ray(env, folder, "RAY_SERVE_ENABLE_HA_PROXY")
+    gateway = Gateway(folder, ray.replica)
+    pin(processes("haproxy"), HOP_CORE)
+    ports = {"astra": gateway.port, "haproxy": 8000}
+    for connections in (1, 32):
+        ratio_row(f"haproxy.c{connections}", rounds(ports, connections, o), "astra", "haproxy", 1.0)
+    gateway.stop()
+    ray.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--env", help="an unpacked environment with Ray")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=3, help="of one measurement")
+    o = parser.parse_args()
+    env = environment(o.env)
+    if INSIDE not in os.environ:
+        return enter()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for measure in (measure_direct, measure_haproxy):
+        folder = Path(tempfile.mkdtemp(prefix="astra-bench-", dir="/tmp"))
+        try:
+            measure(env, folder, o)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
