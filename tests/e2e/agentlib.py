@@ -174,23 +174,26 @@ class Agent:
         self.process.send_signal(signum)
         self.process.wait(20)
         self.log.close()
+        if signum == signal.SIGTERM and self.process.returncode != 0:
+            raise AssertionError(f"the agent ended with {self.process.returncode}:\n{self.log_text()[-6000:]}")
 
     def get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
             return answer.read().decode()
 
     def close(self):
-        ended = None
-        if self.process.poll() is None:
-            self.kill(signal.SIGTERM)
-            ended = self.process.returncode
+        try:
+            if self.process.poll() is None:
+                self.kill(signal.SIGTERM)
+        finally:
+            self.remove()
+
+    def remove(self):
         for line in processes():
             if str(self.folder) in line[1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(line[0], signal.SIGKILL)
         subprocess.run(["rm", "-rf", self.temp_root], check=True)
-        if ended not in (None, 0):
-            raise AssertionError(f"the agent ended with {ended}:\n{self.log_text()[-6000:]}")
 
 
 def processes():

@@ -234,7 +234,9 @@ static void work_finish(struct d_agent *a)
     d_usage_stop(a);
     d_logs_stop(a);
     d_link_stop(a);
-    d_fetch_stop(a);
+    a_list_foreach (it, &a->members) {
+        d_member_leave(a_list_entry(it, struct d_member, link));
+    }
     while (work_is_left(a)) {
         sys_pool_drain(a->io);
         sys_pool_drain(a->hash);

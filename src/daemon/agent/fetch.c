@@ -343,9 +343,3 @@ void d_fetch_cancel(struct d_fetch *f)
     if (!f->job.running)
         fetch_free(f);
 }
-
-void d_fetch_stop(struct d_agent *a)
-{
-    a_list_foreach_safe (it, &a->fetches)
-        d_fetch_cancel(a_list_entry(it, struct d_fetch, link));
-}

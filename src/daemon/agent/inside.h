@@ -186,7 +186,6 @@ void d_report_reply(struct d_agent *a, const struct sl_node_action *action);
 struct d_fetch *d_fetch_start(struct d_agent *a, const struct a_digest *digest,
                               void (*done)(void *ctx, int rc, const struct a_error *error), void *ctx);
 void d_fetch_cancel(struct d_fetch *f); /* takes NULL */
-void d_fetch_stop(struct d_agent *a);   /* cancels all */
 
 /* member.c */
 struct d_member *d_member_find(struct d_agent *a, uint64_t number);
@@ -195,6 +194,7 @@ void d_member_revise(struct d_member *m, const struct sl_claim *claim);
 void d_member_stop(struct d_agent *a, const struct sl_claim *claim);
 void d_member_kill(struct d_member *m, enum a_reason reason, const char *message);
 void d_member_free(struct d_member *m);
+void d_member_leave(struct d_member *m); /* the agent ends: no artifact is wanted any more */
 void d_member_clean(struct d_member *m); /* its processes are gone: the rest, then STOPPED */
 void d_member_set(struct d_member *m, enum a_member_state state, enum a_reason reason, const char *fmt, ...)
     A_PRINTF(4, 5);

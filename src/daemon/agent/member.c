@@ -126,10 +126,16 @@ static struct d_member *member_new(struct d_agent *a, const struct sl_claim *c)
     return m;
 }
 
+void d_member_leave(struct d_member *m)
+{
+    d_fetch_cancel(m->fetch);
+    m->fetch = NULL;
+}
+
 void d_member_free(struct d_member *m)
 {
     a_assert(!m->job.running);
-    d_fetch_cancel(m->fetch);
+    d_member_leave(m);
     d_serve_free(m->serve);
     sys_timer_clear(&m->timer);
     if (m->health != NULL)
@@ -342,8 +348,7 @@ void d_member_stop(struct d_agent *a, const struct sl_claim *c)
     if (m->stopping)
         return;
     m->stopping = true;
-    d_fetch_cancel(m->fetch);
-    m->fetch = NULL;
+    d_member_leave(m);
     if (!m->exited)
         d_member_set(m, A_MEMBER_STOPPING, c->release_reason, "%s", "");
     if (m->serve != NULL)
