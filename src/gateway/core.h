@@ -22,7 +22,7 @@ void gw_request_done(struct gw *gw, const struct gw_event *e);
 void gw_requests_expire(struct gw *gw, uint64_t now_ms);
 /* Waiting requests of the route go to whatever has room now. */
 void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_ms);
-/* Uncommitted requests leave an endpoint that is dead. */
+/* Uncommitted requests leave an endpoint that is dead, those held there first. */
 void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms);
 /* Its waiting requests are answered: the route is gone. */
 void gw_route_abandon(struct gw *gw, struct gw_route *route);

@@ -78,8 +78,10 @@ struct gw_endpoint {
     uint32_t in_flight;
     uint32_t failures_in_a_row;
     uint64_t aside_until_ms, failed_at_ms;
+    bool lost; /* a connection broke since it answered last */
     uint64_t last_pick_ms;
     struct a_list requests; /* gw_request.link of attempts under way */
+    struct a_list held;     /* gw_request.link: lost here, not paid for, waiting for the verdict */
     struct gw_counts counts;
     char error[128]; /* the last one */
     bool reported;   /* nothing new since the last report */
@@ -87,10 +89,12 @@ struct gw_endpoint {
 
 #define GW_TRIED_MAX 4
 #define GW_TRIES_MAX 6
+#define GW_VERDICT_MS 2000 /* a dead replica is known to the server in well under a second */
 
 enum gw_request_state {
     GW_REQUEST_IDLE,
     GW_REQUEST_WAITING,
+    GW_REQUEST_HELD, /* lost, and the budget is spent: until its endpoint is known to be dead */
     GW_REQUEST_SENT,
     GW_REQUEST_COMMITTED,
     GW_REQUEST_ANSWERED, /* refused from here: ANSWER was given */
@@ -99,10 +103,10 @@ enum gw_request_state {
 /* Lies in the caller's request. Zero-initialise before the REQUEST event; may be freed after DONE. */
 struct gw_request {
     struct a_list link;
-    struct a_timer timer; /* end of waiting */
+    struct a_timer timer; /* end of waiting, or of being held */
     enum gw_request_state state;
     struct gw_route *route;       /* NULL once its route is gone and nothing was decided */
-    struct gw_endpoint *endpoint; /* of the attempt under way */
+    struct gw_endpoint *endpoint; /* of the attempt under way, or where it is held */
     struct a_unit_name last_unit; /* where it was sent last */
     uint64_t begun_ms, sent_ms;
     uint32_t tries;

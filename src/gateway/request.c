@@ -166,6 +166,7 @@ static void wait_enter(struct gw *gw, struct gw_request *req, bool front, uint64
 static void wait_leave(struct gw *gw, struct gw_request *req)
 {
     struct gw_route *r = req->route;
+    a_assert(r != NULL);
     a_list_remove(&req->link);
     if (a_list_empty(&r->waiting))
         a_list_remove(&r->queued);
@@ -271,7 +272,8 @@ void gw_request_begin(struct gw *gw, const struct gw_event *e)
         send_or_wait(gw, req, e->now_ms);
 }
 
-static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const char *error, uint64_t now_ms)
+static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const char *error,
+                           uint64_t sent_ms, uint64_t now_ms)
 {
     uint64_t pause = (uint64_t)ASIDE_MIN_MS << A_MIN(e->failures_in_a_row, 7u);
     if (failure == GW_FAILURE_LOST || failure == GW_FAILURE_TIMEOUT)
@@ -282,6 +284,9 @@ static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const
     snprintf(e->error, sizeof e->error, "%s", error != NULL ? error : "failed");
     if (failure == GW_FAILURE_TIMEOUT)
         return; /* slow is not dead: the app's own timeout is no reason to avoid a replica */
+    e->lost = e->lost || failure == GW_FAILURE_LOST;
+    if (e->failures_in_a_row > 0 && sent_ms < e->failed_at_ms)
+        return; /* all that was in flight when it died is one failure, not many in a row */
     e->failures_in_a_row++;
     e->failed_at_ms = now_ms;
     e->aside_until_ms = now_ms + A_MIN(pause, (uint64_t)ASIDE_MAX_MS);
@@ -321,21 +326,66 @@ static void give_up(struct gw *gw, struct gw_request *req, enum gw_failure failu
                "the connection to the replica was lost; the request may have been executed");
 }
 
-static void resend_or_give_up(struct gw *gw, struct gw_request *req, struct gw_endpoint *from,
-                              enum gw_failure failure, uint64_t now_ms)
+static void resend(struct gw *gw, struct gw_request *req, struct gw_endpoint *from, uint64_t now_ms)
 {
-    bool dead = from == NULL || from->state == WIRE_SL_ENDPOINT_DEAD;
-    bool draining = from != NULL && from->state == WIRE_SL_ENDPOINT_DRAINING;
-    if (!may_resend(gw, req, failure) || !resend_paid(gw, req, dead, now_ms)) {
-        give_up(gw, req, failure, draining);
-        return;
-    }
     if (from != NULL) {
         from->counts.resent++;
         from->reported = false;
     }
     req->route->retried++;
     send_or_wait(gw, req, now_ms);
+}
+
+/* 10: many requests are lost at once when a busy replica dies, and the budget pays for a few. The others wait
+ * for the verdict on the endpoint: when it is dead they are free. */
+static void hold(struct gw *gw, struct gw_request *req, struct gw_endpoint *at, uint64_t now_ms)
+{
+    a_list_push_back(&at->held, &req->link);
+    a_heap_set(&gw->timers, &req->timer, now_ms + GW_VERDICT_MS);
+    req->endpoint = at;
+    req->state = GW_REQUEST_HELD;
+    gw->n_waiting++;
+    gw_update_add(gw, GW_WAIT, req);
+}
+
+static void hold_end(struct gw *gw, struct gw_request *req)
+{
+    a_list_remove(&req->link);
+    a_heap_remove(&gw->timers, &req->timer);
+    req->endpoint = NULL;
+    req->state = GW_REQUEST_IDLE;
+    gw->n_waiting--;
+}
+
+static void held_release(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
+{
+    while (!a_list_empty(&e->held)) {
+        struct gw_request *req = a_list_entry(e->held.next, struct gw_request, link);
+        hold_end(gw, req);
+        req->free_resend_used = true;
+        if (req->route != NULL)
+            resend(gw, req, e, now_ms);
+        else
+            give_up(gw, req, GW_FAILURE_LOST, false);
+    }
+}
+
+static void resend_or_give_up(struct gw *gw, struct gw_request *req, struct gw_endpoint *from,
+                              enum gw_failure failure, bool gone, uint64_t now_ms)
+{
+    bool dead = gone || from == NULL || from->state == WIRE_SL_ENDPOINT_DEAD;
+    bool draining = from != NULL && from->state == WIRE_SL_ENDPOINT_DRAINING;
+    if (gone)
+        held_release(gw, from, now_ms);
+    if (!may_resend(gw, req, failure))
+        give_up(gw, req, failure, draining);
+    else if (resend_paid(gw, req, dead, now_ms))
+        resend(gw, req, from, now_ms);
+    else if (failure == GW_FAILURE_LOST && !dead && !req->free_resend_used &&
+             gw->n_waiting < gw->options.max_waiting)
+        hold(gw, req, from, now_ms);
+    else
+        give_up(gw, req, failure, draining);
 }
 
 void gw_request_failed(struct gw *gw, const struct gw_event *e)
@@ -345,8 +395,9 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
     bool committed = req->state == GW_REQUEST_COMMITTED;
     if (!committed && req->state != GW_REQUEST_SENT)
         return; /* its attempt was dropped before: ABORT and failure crossed */
+    bool lost_before = from != NULL && from->lost;
     if (from != NULL && from->state != WIRE_SL_ENDPOINT_DEAD)
-        endpoint_blame(from, e->failure, e->error, e->now_ms);
+        endpoint_blame(from, e->failure, e->error, req->sent_ms, e->now_ms);
     place_release(gw, req);
     struct gw_route *route = req->route;
     if (committed) {
@@ -355,7 +406,9 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
             route->by_cause[e->failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_APP : GW_CAUSE_NODE_LOST]++;
     } else {
         req->state = GW_REQUEST_IDLE;
-        resend_or_give_up(gw, req, from, e->failure, e->now_ms);
+        /* who broke its connections and now refuses new ones is dead, whoever else knows it */
+        bool gone = lost_before && e->failure == GW_FAILURE_REFUSED;
+        resend_or_give_up(gw, req, from, e->failure, gone, e->now_ms);
     }
     place_offer(gw, route, e->now_ms);
 }
@@ -369,6 +422,7 @@ void gw_request_committed(struct gw *gw, const struct gw_event *e)
     if (req->endpoint == NULL)
         return;
     req->endpoint->failures_in_a_row = 0;
+    req->endpoint->lost = false;
     req->endpoint->aside_until_ms = 0;
     req->endpoint->counts.latency_us_sum += e->latency_us;
 }
@@ -379,6 +433,8 @@ void gw_request_done(struct gw *gw, const struct gw_event *e)
     struct gw_route *route = req->route;
     if (req->state == GW_REQUEST_WAITING)
         wait_leave(gw, req);
+    if (req->state == GW_REQUEST_HELD)
+        hold_end(gw, req);
     if (req->state == GW_REQUEST_SENT || req->state == GW_REQUEST_COMMITTED) {
         struct gw_endpoint *from = req->endpoint;
         if (e->ok && from != NULL)
@@ -397,6 +453,11 @@ void gw_requests_expire(struct gw *gw, uint64_t now_ms)
     for (struct a_timer *t; (t = a_heap_pop(&gw->timers, now_ms)) != NULL;) {
         struct gw_request *req = A_CONTAINER_OF(t, struct gw_request, timer);
         bool full = false;
+        if (req->state == GW_REQUEST_HELD) {
+            hold_end(gw, req);
+            give_up(gw, req, GW_FAILURE_LOST, false);
+            continue;
+        }
         for (size_t i = 0; i < req->route->n_endpoints && !full; i++)
             full = req->route->endpoints[i]->state == WIRE_SL_ENDPOINT_UP;
         wait_leave(gw, req);
@@ -406,6 +467,7 @@ void gw_requests_expire(struct gw *gw, uint64_t now_ms)
 
 void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
 {
+    held_release(gw, e, now_ms);
     a_list_foreach_safe (l, &e->requests) {
         struct gw_request *req = a_list_entry(l, struct gw_request, link);
         if (req->state != GW_REQUEST_SENT || !may_resend(gw, req, GW_FAILURE_LOST))
@@ -413,7 +475,7 @@ void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
         gw_update_add(gw, GW_ABORT, req);
         place_release(gw, req);
         req->state = GW_REQUEST_IDLE;
-        resend_or_give_up(gw, req, e, GW_FAILURE_LOST, now_ms);
+        resend_or_give_up(gw, req, e, GW_FAILURE_LOST, false, now_ms);
     }
 }
 
@@ -436,6 +498,8 @@ void gw_route_abandon(struct gw *gw, struct gw_route *route)
     }
     requests_forget(&gw->adrift, route);
     a_map_foreach (link, &gw->endpoints) {
-        requests_forget(&a_map_entry(link, struct gw_endpoint, by_id)->requests, route);
+        struct gw_endpoint *e = a_map_entry(link, struct gw_endpoint, by_id);
+        requests_forget(&e->requests, route);
+        requests_forget(&e->held, route);
     }
 }

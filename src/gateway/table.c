@@ -222,6 +222,7 @@ static struct gw_endpoint *endpoint_new(struct gw *gw, const struct wire_sl_endp
     e->state = WIRE_SL_ENDPOINT_UP;
     e->reported = true;
     a_list_init(&e->requests);
+    a_list_init(&e->held);
     a_map_put(&gw->endpoints, &e->by_id, e->id, m->id.len);
     a_map_foreach (l, &gw->routes) {
         struct gw_route *r = a_map_entry(l, struct gw_route, by_id);
@@ -255,6 +256,7 @@ void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t n
         e->drain_told = false;
         e->aside_until_ms = 0;
         e->failures_in_a_row = 0;
+        e->lost = false;
     }
     if (m->state == WIRE_SL_ENDPOINT_DEAD)
         gw_endpoint_abandon(gw, e, now_ms);

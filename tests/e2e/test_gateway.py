@@ -322,6 +322,24 @@ def test_a_killed_replica_fails_no_request(make):
     assert max(tries) >= 2 and len(b.requests) > len(a.requests)
 
 
+def test_many_lost_at_once(make):
+    """More than the budget pays for: they wait until the replica is known to be dead, here because it refuses."""
+    world, a, b = make(), Replica(lambda r: r.stream.more()), Replica(lambda r: r.answer(r.body))
+    world.serve(a, idempotent=True)
+    clients = [world.client() for _ in range(40)]
+    for i, c in enumerate(clients):
+        c.send(f"POST /ocr HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{i:02}")
+    until(lambda: len(a.requests) == 40)
+    world.view(world.endpoint(b, unit="ocr-bbbbb"))
+    a.kill()
+    until(lambda: world.metric("astra_gateway_queued") == 30)
+    time.sleep(0.3)  # it is set aside for so long; then somebody tries it
+    assert [world.ask().status for _ in range(2)] == [200] * 2
+    assert [c.answer("POST").body for c in clients] == [f"{i:02}".encode() for i in range(40)]
+    for c in clients:
+        c.close()
+
+
 def test_a_lost_answer_is_sent_again_until_it_is_committed(make):
     """Held: a content-length answer that breaks in the middle. Committed: the same, longer than is held."""
     size = [1000]
@@ -379,7 +397,7 @@ def test_the_budget_ends(make):
     """A replica that breaks every connection: no more than ten are sent again in ten seconds."""
     world, a, b = make(), Replica(lambda r: r.reset()), Replica(lambda r: r.reset())
     world.serve(a, b, idempotent=True)
-    answers = in_threads(8, lambda i: [world.ask(method="POST", body=b"x").status for _ in range(4)])
+    answers = in_threads(16, lambda i: [world.ask(method="POST", body=b"x").status for _ in range(2)])
     assert {s for statuses in answers for s in statuses} == {502}
     assert 32 < len(a.requests) + len(b.requests) <= 32 + 10
     assert world.metric("astra_gateway_resent_total", app="ocr") == 10

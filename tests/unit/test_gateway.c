@@ -265,6 +265,43 @@ static void test_dead_endpoint(void **state)
     assert_int_equal(w->gw.n_in_flight, 0);
 }
 
+/* 10: more are lost at once than the budget pays for. */
+static void test_held_until_the_verdict(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[16];
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    for (int i = 0; i < 16; i++)
+        request(w, 0, &r[i], "POST");
+    endpoint(w, 1, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    for (int i = 0; i < 15; i++) {
+        failed(w, 2, &r[i], GW_FAILURE_LOST);
+        assert_int_equal(w->u[0].type, i < 10 ? GW_SEND : GW_WAIT);
+    }
+    assert_int_equal(w->gw.n_waiting, 5);
+    struct gw_endpoint *e1 = gw_endpoint_find(&w->gw, A_VIEW_LIT("e1"));
+    assert_true(e1->failures_in_a_row == 1 && e1->aside_until_ms == 252); /* 7: one failure, not 15 */
+    done(w, 3, &r[14]);                                                   /* its client has gone */
+    failed(w, 4, &r[15], GW_FAILURE_REFUSED);
+    assert_int_equal(w->n, 5); /* those four, and this one: the endpoint is gone */
+    for (size_t i = 0; i < w->n; i++)
+        assert_string_equal(sent_to(w, i), "e2");
+    failed(w, 5, &r[10], GW_FAILURE_LOST); /* free once only, and e2 answers */
+    assert_int_equal(status_of(w), 502);
+    failed(w, 5, &r[0], GW_FAILURE_LOST);
+    assert_int_equal(w->u[0].type, GW_WAIT);
+    assert_int_equal(gw_deadline(&w->gw), 5 + GW_VERDICT_MS);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 5 + GW_VERDICT_MS});
+    assert_ptr_equal(w->u[0].request, &r[0]);
+    assert_int_equal(status_of(w), 502);
+    failed(w, 3000, &r[1], GW_FAILURE_LOST);
+    endpoint(w, 3001, "e2", "u2", WIRE_SL_ENDPOINT_DEAD); /* held there, and in flight there: all leave */
+    for (int i = 0; i < 16; i++)
+        done(w, 4000, &r[i]);
+    assert_true(w->gw.n_in_flight == 0 && w->gw.n_waiting == 0);
+}
+
 static void test_drain(void **state)
 {
     struct world *w = *state;
@@ -512,6 +549,7 @@ int main(void)
         T(test_nothing_is_sent_again_when_told_so),
         T(test_never_after_commit),
         T(test_dead_endpoint),
+        T(test_held_until_the_verdict),
         T(test_drain),
         T(test_set_aside_and_back),
         T(test_limits),

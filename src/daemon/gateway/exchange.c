@@ -404,8 +404,8 @@ void d_gw_exchange_failed(struct d_gw_client *c, enum gw_failure failure, const 
                                               .request = &x->request,
                                               .failure = failure,
                                               .error = error});
-    if (e != NULL && e->failures_in_a_row == 1)
-        d_gw_worker_urge(w);
+    if (e != NULL && (e->failures_in_a_row == 1 || (failure == GW_FAILURE_REFUSED && e->counts.refused == 1)))
+        d_gw_worker_urge(w); /* refused is what the server waits for to call it dead */
     if (x->committed)
         answer_cut(c, failure);
     else
