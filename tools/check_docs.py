@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Check that the pages say what the tree says: generated pages and pictures are current, every reason and every path of the
-API is told, links lead somewhere, and folders that pictures name exist. Usage: check_docs.py [BUILD]"""
+"""Check that the pages say what the tree says: generated pages and pictures are current; every reason, path of the API and
+command is told, and none that there is not; links, citations and the folders that pictures name lead somewhere. Usage: check_docs.py [BUILD]"""
 
 import hashlib
 import re
@@ -15,18 +15,20 @@ ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
 REASON = re.compile(r'^\s*X\([A-Z_]+, "(\w+)", \d+\)', re.M)
 ROUTE = re.compile(r'^\s*X\(\w+, [A-Z]+, "([^"]+)"', re.M)
+CITED = re.compile(r"\bdocs/[a-z_/-]+\.md")
+COMMAND = re.compile(r"(?:^|`|\$ )astra ([a-z]+)", re.M)
 STAMP = re.compile(r"with sha256 ([0-9a-f]{64})")
 FOLDER = re.compile(r"\b(?:src|include)/[a-z0-9_/]+")
 
 
 def pages(root):
-    return [root / "README.md", root / "NEWS.md", *sorted((root / "docs").rglob("*.md")), root / "bench" / "README.md"]
+    named = [root / "README.md", root / "NEWS.md", *sorted((root / "docs").rglob("*.md")), root / "bench" / "README.md"]
+    return [page for page in named if page.exists()]
 
 
 def check_links(root):
     for page in pages(root):
-        text = page.read_text() if page.exists() else ""
-        for target in LINK.findall(text):
+        for target in LINK.findall(page.read_text()):
             if not (page.parent / target).exists():
                 yield f"{page.relative_to(root)}: links to {target}, which does not exist"
 
@@ -50,6 +52,28 @@ def check_routes(root):
     told = set(re.findall(r"`(/[^`\s]*)`", (root / "docs" / "components" / "api.md").read_text()))
     for path in sorted(known ^ told):
         yield f"docs/components/api.md: {'does not tell of' if path in known else 'tells of an unknown path,'} {path}"
+
+
+def check_citations(root):
+    """Pages that comments of the sources point to."""
+    for top in ("src", "include", "python"):
+        for path in sorted((root / top).rglob("*.[chp]*")):
+            for page in CITED.findall(path.read_text(errors="replace")) if path.suffix in (".c", ".h", ".py") else []:
+                if not (root / page).exists():
+                    yield f"{path.relative_to(root)}: cites {page}, which does not exist"
+
+
+def check_commands(root):
+    """Every `astra WORD` of the pages is a command, and cli.md names each that src/cli has."""
+    ours = re.findall(r'X\("(\w+)"', (root / "src" / "cli" / "commands.h").read_text())
+    known = {*ours, *re.findall(r'\{"(\w+)", ', (root / "src" / "main.c").read_text())}
+    for page in pages(root):
+        for word in sorted(set(COMMAND.findall(page.read_text())) - known):
+            yield f"{page.relative_to(root)}: tells of astra {word}, which is no command"
+    told = COMMAND.findall((root / "docs" / "components" / "cli.md").read_text())
+    for word in ours:
+        if word not in told:
+            yield f"docs/components/cli.md: does not tell of astra {word}"
 
 
 def check_pictures(root):
@@ -76,7 +100,8 @@ def check_fields(root, build):
 
 def main():
     build = (ROOT / (sys.argv[1] if len(sys.argv) > 1 else "build")).resolve()
-    found = [*check_links(ROOT), *check_reasons(ROOT), *check_routes(ROOT), *check_pictures(ROOT), *check_fields(ROOT, build)]
+    checks = (check_links, check_reasons, check_routes, check_citations, check_commands, check_pictures)
+    found = [line for check in checks for line in check(ROOT)] + list(check_fields(ROOT, build))
     print("\n".join(found) if found else "docs: clean")
     return 1 if found else 0
 

@@ -80,3 +80,26 @@ def test_an_arrow_that_points_up_is_not_drawn():
     layers["base"].arrows.append("daemon")
     with pytest.raises(SystemExit, match="base -> daemon points up"):
         picture_house.dot(layers)
+
+
+def test_citations(tree):
+    (tree / "src" / "a.h").write_text("/* docs/reasons.md has them. */\n")
+    assert list(check_docs.check_citations(tree)) == []
+    (tree / "src" / "a.h").write_text("/* docs/nowhere.md has them. */\n")
+    assert list(check_docs.check_citations(tree)) == ["src/a.h: cites docs/nowhere.md, which does not exist"]
+
+
+def test_commands(tree):
+    for name, text in {
+        "src/main.c": '    {"up", d_up_main, "run it"},\n',
+        "src/cli/commands.h": '    X("status", status, "see it")\n    X("logs", logs, "read it")\n',
+        "docs/components/cli.md": "`astra status`\n",
+        "README.md": "Astra is up.\n\nastra up\nType `astra top`.\n",
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    (tree / "docs" / "reasons.md").write_text("")
+    assert list(check_docs.check_commands(tree)) == [
+        "README.md: tells of astra top, which is no command",
+        "docs/components/cli.md: does not tell of astra logs",
+    ]
