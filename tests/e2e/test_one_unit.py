@@ -287,7 +287,7 @@ def test_head_and_worker_without_namespaces(tmp_path, ray_environment):
             head = Claim(s1, h1.node, revision)
             worker = Claim(s2, h2.node, revision, member="cpu-0", role="WORKER", uid=head.id["app_uid"])
             worker.token = head.token
-            ports = (head.reserve().port_base, worker.reserve().port_base)
+            ports = (head.reserve().port_base, worker.reserve(ttl_ms=300000).port_base)  # the head comes first
             assert head.bind(workers=1).ok
             head.status(timeout_s=200, where=lambda m: m.member_state == "UP")
             assert worker.bind(head_address=h1.address, head_port=ports[0], group="cpu").ok
