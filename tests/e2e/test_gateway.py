@@ -362,6 +362,26 @@ def test_a_lost_answer_is_sent_again_until_it_is_committed(make):
     assert world.log(3)[2]["cause"] == "node_lost"
 
 
+def test_a_chunked_answer_is_committed_by_its_first_byte(make):
+    """As Serve sends them: a head, and its body a little later. Cut in between, the request goes elsewhere; cut later, it fails."""
+    begun = [b""]
+
+    def cut(r):
+        r.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + begun[0])
+        time.sleep(0.1)
+        r.reset()
+
+    world, bad, good = make(), Replica(cut), Replica(lambda r: r.answer(b"good"))
+    world.serve(bad, idempotent=True)
+    world.view(world.endpoint(good, unit="ocr-bbbbb"))
+    assert [world.ask().body for _ in range(2)] == [b"good", b"good"]
+    assert len(bad.requests) >= 1
+    begun[0] = b"4\r\nhalf\r\n"
+    world.serve(bad, idempotent=True)
+    with world.client() as c, pytest.raises(Gone):
+        c.ask()
+
+
 def test_what_is_not_idempotent_is_sent_once(make):
     world, bad, good = make(), Replica(lambda r: r.reset()), Replica()
     world.serve(bad, good)

@@ -78,7 +78,7 @@ static bool piece_add(struct d_gw_client *c, struct a_view data)
     piece_hold(x, data);
     if (x->held > D_GW_PEEK_MAX)
         x->peek = false;
-    if (x->held >= D_GW_HELD_MAX)
+    if (x->held >= x->hold_max)
         x->hold = false;
     if (!x->hold && !x->peek)
         answer_commit(c);
@@ -118,6 +118,16 @@ static bool is_event_stream(const struct wire_http_head *h)
            a_view_is_nocase(a_view_trim(a_view_split(type->value, ';', &rest)), "text/event-stream");
 }
 
+/* Serve answers in chunks, head and body apart: a head alone tells a client nothing, and must not be what
+ * keeps its request from being sent again. From its first byte on a chunked body may be a stream: it is
+ * passed on. */
+static void hold_begin(struct d_gw_exchange *x, const struct wire_http_head *h)
+{
+    bool chunked = h->body == WIRE_HTTP_BODY_CHUNKED;
+    x->hold = x->idempotent && (chunked || h->body == WIRE_HTTP_BODY_LENGTH) && !is_event_stream(h);
+    x->hold_max = chunked ? 1 : D_GW_HELD_MAX;
+}
+
 static void answer_begin(struct d_gw_client *c, struct d_gw_upstream *u)
 {
     const struct wire_http_head *h = &c->worker->head;
@@ -131,7 +141,7 @@ static void answer_begin(struct d_gw_client *c, struct d_gw_upstream *u)
     x->until_close = unknown_length && x->http10;
     x->close = x->close || x->until_close || !x->body_done || c->worker->draining;
     x->peek = h->status == 503 && header_is(h, WIRE_HTTP_H_CONTENT_TYPE, "text/plain; charset=utf-8");
-    x->hold = x->idempotent && h->body == WIRE_HTTP_BODY_LENGTH && !is_event_stream(h);
+    hold_begin(x, h);
     d_gw_head_to_client(c);
     if (!x->hold && !x->peek)
         answer_commit(c);

@@ -99,7 +99,7 @@ struct d_gw_exchange {
     bool hold, peek, committed, chunked_out, until_close;
     struct a_buf out;           /* the head, and what is held of the body */
     char peeked[D_GW_PEEK_MAX]; /* the beginning of what is held */
-    size_t held;
+    size_t held, hold_max;      /* bytes of the body; with hold_max it is committed */
     uint64_t answer_bytes;
 
     /* for time-outs and the log */
