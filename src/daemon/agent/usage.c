@@ -63,11 +63,20 @@ static uint64_t memory_of(const struct d_member *m, const struct sys_proc_list *
     return pss;
 }
 
+/* What is below the member's shim. Before the shim has told its pid there is nothing to sum up: below pid 0
+ * is the whole machine, and the member would be taken for all of it. */
+static bool processes_list(const struct d_member *m, struct sys_proc_list *ret_list)
+{
+    pid_t shim = (pid_t)m->shim_state.shim.pid;
+    return m->shim != NULL && !m->stopping && m->shim_state.phase == D_SHIM_RUNNING && shim > 0 &&
+           sys_proc_list(shim, ret_list, NULL) == 0;
+}
+
 static void member_sample(struct d_member *m, uint64_t now_ms)
 {
     struct sys_proc_list list;
     uint64_t cpu = 0;
-    if (m->shim == NULL || m->stopping || sys_proc_list((pid_t)m->shim_state.shim.pid, &list, NULL) < 0)
+    if (!processes_list(m, &list))
         return;
     for (size_t i = 0; i < list.len; i++)
         cpu += list.items[i].cpu_us;
