@@ -402,7 +402,7 @@ static struct wire_value *orphan_json(struct api_call *c, const struct d_app *ap
     wire_value_set_string(c->arena, v, "namespace", app->ref.namespace.s);
     wire_value_set_string(c->arena, v, "name", app->ref.name.s);
     wire_value_set_string(c->arena, v, "uid", app->uid.s);
-    wire_value_set_bool(c->arena, v, "adoptable", app->current != NULL);
+    wire_value_set_bool(c->arena, v, "adoptable", d_app_adoptable(c->s, app));
     wire_value_set(c->arena, v, "claims", claims);
     return v;
 }

@@ -239,6 +239,18 @@ static void refuse(d_app_done *done, void *ctx, enum a_code code, const char *fm
     done(ctx, &(struct d_app_result){0}, &e);
 }
 
+/* Agents dial at most 5 s apart. Who is counted too early loses the units whose nodes come a little later:
+ * they would be more than are wanted. */
+static bool nodes_may_come(const struct server *s)
+{
+    return sys_loop_now_ms(s->loop) - s->started_ms < D_SERVER_FIRST_VIEW_MS;
+}
+
+bool d_app_adoptable(const struct server *s, const struct d_app *app)
+{
+    return app->orphan && app->current != NULL && !nodes_may_come(s);
+}
+
 void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ctx)
 {
     if (!app->orphan) {
@@ -250,6 +262,13 @@ void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ct
                ": no node has sent its revision's text yet; try again, or deploy it anew after `astra "
                "orphans release`",
                app->key);
+        return;
+    }
+    if (nodes_may_come(s)) {
+        refuse(
+            done, ctx, A_CODE_UNAVAILABLE,
+            ": the server started a moment ago, and nodes with units of it may still come; try again in 8 s",
+            app->key);
         return;
     }
     struct adoption *a = a_new(struct adoption);

@@ -32,7 +32,8 @@
 
 #define D_SERVER_EVENTS 1000   /* kept per app, and for everything that belongs to no app */
 #define D_SERVER_ADOPT_MS 3000 /* three beats: then the adopt phase ends without those who are not back */
-/* A gateway with an old view keeps it until all known nodes are back, or so long ... */
+/* A gateway with an old view keeps it until all known nodes are back, or so long; nothing is adopted before
+ * ... */
 #define D_SERVER_FIRST_VIEW_MS 8000
 /* ... and until the texts of orphans have come, or so long. */
 #define D_SERVER_ORPHAN_TEXT_MS 60000
@@ -322,7 +323,9 @@ void d_app_undone(struct server *s, struct d_app *app, uint64_t from, uint64_t t
 void d_app_gone(struct server *s, struct d_app *app);
 void d_app_undo(struct server *s, struct d_app *app, uint64_t to, d_app_done *done, void *ctx);
 void d_app_delete(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
-/* Orphans: make it an app of this store again, or release all its claims. */
+/* Orphans: make it an app of this store again, or release all its claims. Adopting wants its text, and a
+ * server to which its nodes had time to come back. */
+bool d_app_adoptable(const struct server *s, const struct d_app *app);
 void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
 void d_app_release_orphans(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
 /* The completed app with its present units, status left out; in `arena`. */
