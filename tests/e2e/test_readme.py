@@ -73,6 +73,18 @@ def test_every_command_of_the_readme_runs(tmp_path):
     assert status == 0, output[-4000:]
 
 
+def test_the_example_of_the_page_on_apps_is_valid(tmp_path):
+    (tmp_path / "app.yaml").write_text(re.search(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "app.md").read_text(), re.M | re.S)[1])
+    (tmp_path / "requirements.txt").write_text("ray[serve]\n")
+    astra = ROOT / "build" / "src" / "astra"
+    for words in (["validate", "app.yaml"], ["render", "app.yaml"]):
+        done = subprocess.run([astra, *words], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+    (tmp_path / "long.yaml").write_text(done.stdout)
+    done = subprocess.run([astra, "validate", "long.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, "what render prints cannot be deployed: " + done.stderr
+
+
 def test_the_readme_is_short_and_its_links_lead_somewhere():
     text = README.read_text()
     assert len(text.split()) < 2000
