@@ -177,6 +177,10 @@ static void on_claim_gone(struct server *s, const struct sl_resource_claim *clai
     struct d_app *app = d_app_by_uid(s, &claim->facts.id.app_uid);
     struct sl_sched_event gone = {.type = SL_SCHED_GONE, .node = claim->node->id, .gone = claim->facts.id};
     d_sched_event(s, &gone);
+    if (app != NULL && app->orphan) {
+        d_orphan_gone(s, app, claim);
+        return;
+    }
     if (app == NULL || app->fleet == NULL)
         return;
     struct unit_fleet_event e = {.type = UNIT_FLEET_GONE};

@@ -79,6 +79,17 @@ void d_orphan_seen(struct server *s, const struct sl_resource_claim *claim)
     d_routes_touch(s);
 }
 
+void d_orphan_gone(struct server *s, struct d_app *app, const struct sl_resource_claim *claim)
+{
+    const struct sl_resource_claim *c = NULL;
+    while ((c = sl_resource_next_orphan(&s->resource, c)) != NULL)
+        if (!a_claim_id_equal(&c->facts.id, &claim->facts.id) &&
+            strcmp(c->facts.id.app_uid.s, app->uid.s) == 0)
+            return;
+    d_event_add(s, NULL, "server", app->key, 0, A_REASON_ORPHANED, "nothing of orphan %s is left", app->key);
+    d_app_remove(s, app);
+}
+
 bool d_orphans_missing(struct server *s)
 {
     bool missing = false;

@@ -349,6 +349,9 @@ void d_apps_adopted(struct server *s);
 
 /* A claim of an app that no store knows: the app is listed, its routes stay. */
 void d_orphan_seen(struct server *s, const struct sl_resource_claim *claim);
+/* A claim of an orphan ended. With the last one the app is forgotten (`app` is gone then): its name is free
+ * again. */
+void d_orphan_gone(struct server *s, struct d_app *app, const struct sl_resource_claim *claim);
 /* True while the text of some orphan's revision is missing; asks for it again now and then. */
 bool d_orphans_missing(struct server *s);
 /* The text of a revision arrived from a node. */
