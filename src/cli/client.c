@@ -41,10 +41,11 @@ static int client_file_read(struct cli_call *c, const char **url, const char **t
         rc = wire_json_parse(c->arena, a_buf_view(&text), path, NULL, &v, reterr);
     if (rc != 0)
         return rc;
+    /* The file's token is for the file's server only. */
+    if (*token == NULL && *url == NULL)
+        *token = wire_value_string(wire_value_get(v, "token"), NULL);
     if (*url == NULL)
         *url = wire_value_string(wire_value_get(v, "address"), NULL);
-    if (*token == NULL)
-        *token = wire_value_string(wire_value_get(v, "token"), NULL);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* astra status, apps, units, nodes, clusters: what there is. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -141,6 +142,27 @@ static void node_row(struct cli_table *t, const struct wire_value *n, bool wide)
                   wide ? id : a_arena_strndup(a, id, A_MIN(strlen(id), (size_t)8)), NULL);
 }
 
+static int node_order(const void *x, const void *y)
+{
+    const struct wire_value *const *a = x, *const *b = y;
+    int order = strcmp(wire_value_string(wire_value_get(*a, "cluster"), ""),
+                       wire_value_string(wire_value_get(*b, "cluster"), ""));
+    return order != 0 ? order
+                      : strcmp(wire_value_string(wire_value_get(*a, "name"), ""),
+                               wire_value_string(wire_value_get(*b, "name"), ""));
+}
+
+/* The server's order is that of ids. */
+static void node_rows(struct cli_table *t, const struct wire_value *nodes, bool wide)
+{
+    size_t n = 0;
+    const struct wire_value **list = a_arena_alloc(t->arena, (wire_value_count(nodes) + 1) * sizeof *list);
+    wire_value_foreach(node, nodes) list[n++] = node;
+    qsort(list, n, sizeof(const struct wire_value *), node_order);
+    for (size_t i = 0; i < n; i++)
+        node_row(t, list[i], wide);
+}
+
 static int nodes_run(struct cli_call *c, struct a_error *reterr)
 {
     const struct args *args = c->args;
@@ -150,7 +172,7 @@ static int nodes_run(struct cli_call *c, struct a_error *reterr)
     if (rc != 0 || c->json)
         return rc;
     cli_table_row(&t, "NODE", "STATE", "REASON", "CLAIMS", "CPU FREE", "MEMORY FREE", "HOST", "ID", NULL);
-    wire_value_foreach(n, nodes) node_row(&t, n, args->wide);
+    node_rows(&t, nodes, args->wide);
     if (wire_value_count(nodes) > 0)
         cli_print_table(&t);
     else
