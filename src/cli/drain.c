@@ -74,7 +74,7 @@ static int drain_wait(struct cli_call *c, const struct wire_value *node, struct 
         int rc = cli_get(c, path, ret, reterr);
         if (sys_interrupted() || (rc == 0 && is_drained(*ret)))
             return sys_interrupted() ? -EINTR : 0;
-        if (rc != 0 && rc != -ECONNREFUSED && rc != -ECONNRESET)
+        if (rc != 0 && rc != -ECONNREFUSED && rc != -ECONNRESET && rc != -ETIMEDOUT)
             return rc;
         const char *left = rc == 0 ? claims_text(c->arena, *ret) : said;
         if (strcmp(left, said) != 0)
