@@ -1,5 +1,32 @@
 """What all end-to-end tests share."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "ray: uses the real Ray (slow: it is packed or started)")
+    config.addinivalue_line("markers", "may_fail_while_away: requests may fail while the gateway itself is away")
+
+
+@pytest.fixture(scope="session")
+def ray_environment(tmp_path_factory):
+    """The path of a packed environment with ray[serve], made once and kept in the packer's cache."""
+    given = os.environ.get("ASTRA_TEST_ENV_RAY")
+    if given:
+        return Path(given)
+    folder = tmp_path_factory.mktemp("env")
+    (folder / "requirements.txt").write_text("ray[serve]==2.60.0\n")
+    out = folder / "env.tar.zst"
+    subprocess.run(
+        [sys.executable, "-m", "astra.envpack", "pack", str(folder / "requirements.txt"), "-o", str(out)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+    )
+    return out

@@ -4,14 +4,12 @@ and go without a trace; and what is said when something is wrong with what it ne
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import starlink
-from agentlib import ROOT, Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst, wait_for
+from agentlib import Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst, wait_for
 
 NOOP = """
 from ray import serve
@@ -32,23 +30,6 @@ app = Noop.bind()
 """
 
 BROKEN = "raise ValueError('no such thing as an app here')\n"
-
-
-@pytest.fixture(scope="session")
-def ray_environment(tmp_path_factory):
-    """The path of a packed environment with ray[serve], made once and kept in the packer's cache."""
-    given = os.environ.get("ASTRA_TEST_ENV_RAY")
-    if given:
-        return Path(given)
-    folder = tmp_path_factory.mktemp("env")
-    (folder / "requirements.txt").write_text("ray[serve]==2.60.0\n")
-    out = folder / "env.tar.zst"
-    subprocess.run(
-        [sys.executable, "-m", "astra.envpack", "pack", str(folder / "requirements.txt"), "-o", str(out)],
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
-    )
-    return out
 
 
 @pytest.fixture

@@ -1,0 +1,223 @@
+"""What a platform survives while clients go on asking: one `astra up`, an app of two units, and every part of it killed in
+turn. The tests stand in their order; each leaves the app READY."""
+
+import os
+import signal
+import time
+
+import pytest
+from agentlib import tar_zst
+from platformlib import Platform, Traffic, command, kill, members
+from uplib import start_time, wait_for
+
+pytestmark = pytest.mark.ray
+
+CODE = """
+from ray import serve
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=4, ray_actor_options={"num_cpus": 0.1})
+class Noop:
+    async def __call__(self, request):
+        return len(await request.body())
+
+app = Noop.bind()
+"""
+
+BROKEN = "raise ValueError('no such thing as an app here')\n"
+
+
+def spec(name, code="noop@1", **more):
+    return {
+        "units": 2,
+        "environment": [{"artifact": "ray@1"}],
+        "code": {"artifact": code},
+        "head": {"cpu": 1, "memory": "2Gi"},
+        "rollout": {"bake": "2s"},
+        "serve": {"applications": [{"name": name, "import_path": "noop:app", "route_prefix": f"/{name}"}]},
+        "routes": [{"idempotent": True}],
+        **more,
+    }
+
+
+def put_artifacts(platform, ray_environment):
+    platform.put_artifact("ray@1", ray_environment.read_bytes())
+    platform.put_artifact("noop@1", tar_zst({"noop.py": CODE}))
+    platform.put_artifact("broken@1", tar_zst({"noop.py": BROKEN}))
+    platform.put_artifact("nothing@1", b"no archive")
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory, ray_environment):
+    platform = Platform(tmp_path_factory.mktemp("survive"))
+    try:
+        platform.up()
+        put_artifacts(platform, ray_environment)
+        platform.put_app("noop", spec("noop"))
+        platform.wait_ready("noop")
+        yield platform
+    finally:
+        done = platform.run("down", "--data", platform.data)
+        print(done.stdout, done.stderr)
+    assert platform.left() == []
+
+
+@pytest.fixture
+def traffic(platform, request):
+    """Clients from before the test's first step until after its last one; none of their requests may fail."""
+    with Traffic(platform.client()["gateway"], "/noop/x") as traffic:
+        wait_for("requests", lambda: traffic.sent >= 40, 60)
+        yield traffic
+        sent = traffic.sent
+        wait_for("more requests", lambda: traffic.sent >= sent + 40, 60)
+    allowed = request.node.get_closest_marker("may_fail_while_away")
+    if not allowed:
+        assert traffic.failed == []
+    assert "OOMKilled" not in {event["reason"] for event in platform.api("GET", "/events")["items"]}
+
+
+def processes(platform, name):
+    """Of all units of an app: unit -> {pid: start time}."""
+    return {unit["name"]: members(unit["name"]) for unit in platform.units(name)}
+
+
+def same(before):
+    """Every process of before is there, and is the one that it was."""
+    return [(unit, pid) for unit, pids in before.items() for pid, started in pids.items() if start_time(pid) != started] == []
+
+
+def claims(platform, node):
+    """Units that have a claim on a node."""
+    return [claim["unit"] for claim in platform.node(node)["claims"]]
+
+
+def head_of(unit):
+    return next(member for member in unit["members"] if member["role"] == "head")
+
+
+def test_unit_and_its_agent_are_killed(platform, traffic):
+    unit = platform.units("noop", "READY")[0]
+    agent = platform.pid(unit["nodeName"])
+    kill([agent, *members(unit["name"])])
+    again = []
+
+    def replaced():
+        again.extend(pid for pid in members(unit["name"]))
+        units = platform.units("noop")
+        return len(units) == 2 and all(u["state"] == "READY" and u["name"] != unit["name"] for u in units)
+
+    platform.wait("another unit", replaced)
+    wait_for("another agent", lambda: platform.pid(unit["nodeName"]) not in (None, agent), 20)
+    platform.wait_ready("noop", without=[unit["name"]])
+    platform.wait("the node", lambda: platform.is_up(unit["nodeName"]))
+    platform.wait("the old claim's end", lambda: unit["name"] not in claims(platform, unit["nodeName"]))
+    assert {command(pid) for pid in again if start_time(pid)} == set()
+    assert members(unit["name"]) == {}
+
+
+def test_head_alone_is_killed(platform, traffic):
+    unit = platform.units("noop", "READY")[0]
+    kill([pid for pid in members(unit["name"], "head/") if "gcs_server" in command(pid)])
+    platform.wait_ready("noop", without=[unit["name"]])
+    wait_for("its processes' end", lambda: members(unit["name"]) == {}, 60)
+    reasons = [event["reason"] for event in platform.events("noop") if event["object"].endswith(unit["name"])]
+    assert "HeadLost" in reasons
+
+
+def test_agent_is_killed(platform, traffic):
+    unit = platform.units("noop", "READY")[0]
+    before = processes(platform, "noop")
+    platform.kill_and_see_again(unit["nodeName"])
+    platform.wait("the node", lambda: platform.is_up(unit["nodeName"]))
+    platform.wait_ready("noop")
+    assert same(before) and set(processes(platform, "noop")) == set(before)
+
+
+def test_server_is_killed(platform, traffic):
+    before = processes(platform, "noop")
+    platform.kill_and_see_again("server")
+    platform.wait_ready("noop")
+    time.sleep(5)  # past the adopt phase
+    assert {unit["name"] for unit in platform.wait_ready("noop")} == set(before)
+    assert same(before)
+
+
+def test_store_is_lost(platform, traffic, ray_environment):
+    before = processes(platform, "noop")
+    platform.hold("server")
+    store = platform.data / "server"
+    for path in list(store.glob("astra.db*")):
+        path.rename(platform.data.parent / path.name)
+    platform.release("server")
+
+    def orphan():
+        found = {item["name"]: item for item in platform.api("GET", "/orphans")["items"]}
+        return found.get("noop", {}).get("adoptable")
+
+    platform.wait("the orphan", orphan, 90)
+    assert platform.app("noop")["state"] == "ORPHAN"
+    assert same(before)
+    platform.api("POST", "/orphans/default/noop/adopt")
+    units = platform.wait_ready("noop", 90)
+    assert {unit["name"] for unit in units} == set(before)
+    assert same(before)
+    put_artifacts(platform, ray_environment)  # their names were in the store, too
+
+
+@pytest.mark.may_fail_while_away
+def test_gateway_is_killed_without_a_server(platform, traffic):
+    before = processes(platform, "noop")
+    platform.hold("server")
+    gone = time.monotonic()
+    platform.kill_and_see_again("gateway")
+    back = time.monotonic()
+    sent = traffic.sent
+    wait_for("requests from the snapshot", lambda: traffic.sent >= sent + 100, 60)
+    time.sleep(2)
+    assert [failure for failure in traffic.failed if not gone <= failure[0] <= back + 2] == []
+    platform.release("server")
+    platform.wait_ready("noop", 60)
+    assert [failure for failure in traffic.failed if failure[0] > back + 2] == []
+    assert same(before)
+
+
+def test_node_is_drained(platform, traffic):
+    unit = platform.units("noop", "READY")[0]
+    node = unit["nodeName"]
+    platform.api("POST", f"/nodes/{node}/drain")
+    platform.wait_ready("noop", without=[unit["name"]])
+    platform.wait("an empty node", lambda: claims(platform, node) == [])
+    assert members(unit["name"]) == {}
+    assert list((platform.data / "nodes" / node / "members").iterdir()) == []
+    platform.api("POST", f"/nodes/{node}/undrain")
+
+
+def failed(platform, name):
+    """The first unit of an app that is told as failed."""
+    return platform.wait(f"{name} to fail", lambda: next(iter(platform.units(name, "FAILED")), None))
+
+
+def test_app_that_cannot_be_imported(platform, traffic):
+    platform.put_app("bad", spec("bad", "broken@1", units=1))
+    unit = failed(platform, "bad")
+    assert unit["reason"] == "ImportFailed" and "no such thing as an app here" in unit["message"]
+    told = [event for event in platform.events("bad") if event["reason"] == "ImportFailed"]
+    assert "no such thing as an app here" in told[0]["message"]
+    platform.delete("bad")
+
+
+def test_environment_that_is_no_archive(platform, traffic):
+    platform.put_app("bare", spec("bare", units=1, environment=[{"artifact": "nothing@1"}]))
+    unit = failed(platform, "bare")
+    assert unit["reason"] in ("EnvMismatch", "UnpackFailed") and unit["message"]
+    platform.delete("bare")
+
+
+def test_bad_revision_is_undone(platform, traffic):
+    before = processes(platform, "noop")
+    proven = platform.app("noop")["provenRevision"]
+    platform.put_app("noop", spec("noop", "broken@1"))
+    platform.wait("the revision to be given up", lambda: platform.app("noop")["failedRevision"] > proven)
+    units = platform.wait_ready("noop")
+    assert {unit["name"] for unit in units} == set(before) and {unit["revision"] for unit in units} == {proven}
+    assert same(before)
+    assert "Undone" in [event["reason"] for event in platform.events("noop")]
