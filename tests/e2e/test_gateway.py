@@ -717,6 +717,12 @@ def test_a_dead_endpoint_gives_its_requests_back(make):
     until(lambda: a.gone == 20)
 
 
+def test_hello(make):
+    world = make(name="edge")
+    hello = world.server.wait("HELLO")
+    assert (hello.peer, hello.name, hello.address, hello.port) == ("GATEWAY", "edge", "127.0.0.1", world.port)
+
+
 def test_half_a_view_is_nothing(make):
     world, a = make(), Replica()
     world.serve(a)

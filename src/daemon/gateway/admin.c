@@ -5,8 +5,6 @@
 #include "daemon/gateway/process.h"
 #include "gateway/policy/policy.h"
 
-#include <string.h>
-
 /* A request that waits for the workers' parts. */
 struct question {
     struct d_gateway *g;

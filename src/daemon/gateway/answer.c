@@ -1,3 +1,5 @@
+/* What a replica answers: its framing is taken off and put on anew, it is held or passed on, and committed
+ * once. What one read brought leaves in one write. */
 #include <string.h>
 
 #include "base/assert.h"

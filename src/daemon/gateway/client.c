@@ -1,9 +1,10 @@
+/* A client's connection: heads come in one after the other, time-outs watch it, and it ends in one place. */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "daemon/gateway/worker.h"
 #include "sys/log.h"
-
-#include <string.h>
 
 /* ---- coming and going ---- */
 
@@ -258,7 +259,7 @@ static void client_drain(void *ctx)
 {
     struct d_gw_client *c = ctx;
     c->x.active_ms = sys_loop_now_ms(c->worker->loop);
-    if (c->x.active && c->x.upstream != NULL)
+    if (c->x.active && c->x.upstream != NULL && c->x.upstream->connected)
         sys_stream_read_start(c->x.upstream->stream);
     if (!c->x.active && !c->taking && c->in.len > 0)
         client_take_kept(c);

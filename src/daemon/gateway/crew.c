@@ -1,8 +1,11 @@
+/* The workers as the main thread sees them: they get the view and orders by queue, and hand parts back. */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/alloc.h"
 #include "daemon/gateway/process.h"
+#include "sys/env.h"
 #include "sys/log.h"
-
-#include <stdio.h>
 
 /* What crosses threads: an order to a worker, or its part on the way back. */
 struct order {
@@ -243,6 +246,19 @@ static int worker_start(struct d_gateway *g, unsigned i, struct sys_addr *addr, 
     return rc;
 }
 
+/* Where clients reach us, unless we were told: the address listened on, or this machine's name for all. */
+static void address_note(struct d_gateway *g, const struct sys_addr *addr)
+{
+    char host[SYS_ADDR_TEXT];
+    sys_addr_print_host(addr, host);
+    if (g->options.address[0] != '\0')
+        snprintf(g->address, sizeof g->address, "%s", g->options.address);
+    else if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
+        sys_env_hostname(g->address, sizeof g->address);
+    else
+        snprintf(g->address, sizeof g->address, "%s", host);
+}
+
 int d_gw_crew_start(struct d_gateway *g, struct a_error *reterr)
 {
     struct sys_addr addr;
@@ -252,8 +268,10 @@ int d_gw_crew_start(struct d_gateway *g, struct a_error *reterr)
     g->totals = a_alloc_array(g->n_workers, sizeof *g->totals);
     for (unsigned i = 0; rc == 0 && i < g->n_workers; i++)
         rc = worker_start(g, i, &addr, reterr);
-    if (rc == 0)
+    if (rc == 0) {
         g->port = sys_addr_port(&addr);
+        address_note(g, &addr);
+    }
     return rc;
 }
 

@@ -1,11 +1,12 @@
+/* One request: its head is told to the core, its body goes on to the replica that the core chose, again to
+ * another when that is allowed, and its end is told, counted and logged exactly once. */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "daemon/gateway/worker.h"
 #include "sys/clock.h"
-
-#include <stdio.h>
-#include <string.h>
-
 #include "wire/url.h"
 
 #define PIECE_MAX 262144 /* of the body in one write */

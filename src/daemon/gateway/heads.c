@@ -1,3 +1,4 @@
+/* Heads on their way through, and heads of what is answered here. */
 #include <stdio.h>
 #include <string.h>
 

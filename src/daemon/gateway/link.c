@@ -1,11 +1,10 @@
 /* The gateway's end of Starlink: asks for the routes, acknowledges them, reports. */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "daemon/gateway/process.h"
 #include "sys/log.h"
 #include "sys/random.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #define REPORT_MS 1000
 
@@ -222,7 +221,7 @@ static void dialer_up(void *ctx, struct net_dialer *d, struct net_link *l)
         .token = sys_secret_view(&g->token),
         .version = A_VIEW_LIT(ASTRA_VERSION),
         .name = a_view_str(g->options.name),
-        .address = a_view_str(g->options.address),
+        .address = a_view_str(g->address),
         .attach = ++g->attach,
         .boot_id = g->boot_id,
         .port = g->port,

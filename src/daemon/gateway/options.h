@@ -16,7 +16,7 @@
     X(TEXT, server, "server", "", "HOST:PORT of the server's Starlink; without it the view of --data is served") \
     X(TEXT, token_file, "token-file", "", "file that holds the join token") \
     X(TEXT, name, "name", "", "how people call this gateway") \
-    X(TEXT, address, "address", "", "the address that clients reach it at, told to the server") \
+    X(TEXT, address, "address", "", "where clients reach it, told to the server; by default where it listens") \
     X(TEXT, data, "data", "", "folder of the last view, served after a restart without a server") \
     X(TEXT, ready_file, "ready-file", "", "written with the real ports once requests are taken") \
     X(TEXT, access_log, "access-log", "-", "FILE, - for stderr, or off") \

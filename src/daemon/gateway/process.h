@@ -45,6 +45,7 @@ struct d_gateway {
 
     struct net_http_server *admin;
     uint16_t port, admin_port;
+    char address[256]; /* told to the server */
 
     struct sys_signal *term, *interrupt, *hangup;
     bool draining;

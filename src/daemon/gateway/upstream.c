@@ -1,3 +1,5 @@
+/* Connections to replicas. The last one used is used first, so that few are kept busy and the others grow old
+ * and are closed before the replica does it. */
 #include <string.h>
 
 #include "base/alloc.h"

@@ -1,3 +1,5 @@
+/* A worker: carries the core's updates out one after the other, keeps time, and hands over what it counted.
+ */
 #include "daemon/gateway/worker.h"
 
 #include <string.h>
