@@ -273,6 +273,7 @@ struct unit_info {
     struct a_name cluster;
     uint32_t failures; /* inside the budget's window */
     bool final;        /* FAILED: the budget is spent, or trying again is pointless */
+    bool leaving;      /* ends, or is to be replaced: what is placed need not keep away from it */
     enum unit_endpoints endpoints;
     struct a_claim_id head; /* its head's claim: endpoints are in that claim's report */
     struct a_node_id head_node;

@@ -41,7 +41,7 @@ bool unit_matches(const struct unit *unit, uint64_t revision, bool serve_too)
            (!serve_too || a_digest_equal(&a->serve, &b->serve));
 }
 
-static bool unit_current(const struct unit *unit)
+bool unit_current(const struct unit *unit)
 {
     return unit_live(unit) && !unit->condemned && unit_matches(unit, unit->fleet->target, false);
 }

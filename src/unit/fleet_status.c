@@ -161,6 +161,7 @@ static void unit_info_make(const struct unit *u, struct unit_info *ret)
         .cluster = u->cluster,
         .failures = u->budget.n,
         .final = u->final,
+        .leaving = !unit_current(u),
         .endpoints = u->endpoints,
         .n_members = unit_count_members(u),
     };

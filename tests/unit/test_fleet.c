@@ -307,6 +307,8 @@ static void test_node_of_a_head_drains(void **state)
     assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
     assert_int_equal(count(w, UNIT_ACTION_RELEASE), 0);
     unit_at(w, 2, &r);
+    assert_true(find(w, &u).leaving); /* its replacement may go to the same cluster */
+    assert_false(r.leaving);
     w->hold_ack = true;
     make_ready(w, &r);
     assert_int_equal(find(w, &u).state, A_UNIT_DRAINING);

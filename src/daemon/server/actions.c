@@ -63,9 +63,8 @@ static size_t used_collect(const struct d_app *app, const struct a_unit_name *ex
     struct unit_info unit;
     struct unit_member_info member;
     for (size_t i = 0; n < max && unit_fleet_unit(app->fleet, i, &unit); i++) {
-        bool counts = unit.n_members > 0 && strcmp(unit.name.s, except->s) != 0 &&
-                      unit.state != A_UNIT_STOPPED && unit.state != A_UNIT_FAILED &&
-                      unit.state != A_UNIT_DRAINING && unit.state != A_UNIT_LOST;
+        bool counts = unit.n_members > 0 && strcmp(unit.name.s, except->s) != 0 && !unit.leaving &&
+                      unit.state != A_UNIT_FAILED;
         if (!counts || !unit_fleet_member(app->fleet, &unit.name, 0, &member))
             continue;
         used[n] = (struct sl_gang_used){.cluster = member.cluster, .zone = member.zone, .units = 1};

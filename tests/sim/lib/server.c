@@ -492,7 +492,8 @@ static void fleet_place(struct sim *sim, int app, const struct unit_action *a)
                                                      .attempt = a->attempts[i]};
     for (size_t i = 0; unit_fleet_unit(x->fleet, i, &u); i++) {
         struct unit_member_info m;
-        if (unit_fleet_member(x->fleet, &u.name, 0, &m) && w->request.n_used < A_ARRAY_SIZE(w->used)) {
+        if (!u.leaving && unit_fleet_member(x->fleet, &u.name, 0, &m) &&
+            w->request.n_used < A_ARRAY_SIZE(w->used)) {
             struct sl_gang_used *used = &w->used[w->request.n_used++];
             *used = (struct sl_gang_used){.cluster = m.cluster, .zone = m.zone, .units = 1};
             snprintf(used->host, sizeof used->host, "%s", m.host);
