@@ -1,0 +1,502 @@
+"""The HTTP API of a real server, with nodes played in Python: no Ray."""
+
+import hashlib
+import http.client
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from playlib import Platform, wait_for
+from starlink import Client, Message
+
+ASTRA = Path(__file__).resolve().parents[2] / "build/src/astra"
+ENV = b"an environment"
+
+
+class Api:
+    """Calls with one token."""
+
+    def __init__(self, address, token):
+        self.host, self.token = address.removeprefix("http://"), token
+
+    def open(self, method, path, body=None, timeout_s=20, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token is not None:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection(self.host, timeout=timeout_s)
+        connection.request(method, path, body, headers)
+        return connection.getresponse()
+
+    def call(self, method, path, body=None, **headers):
+        """(status, JSON or bytes, headers)"""
+        answer = self.open(method, path, body, **headers)
+        if answer.headers["Content-Type"] == "text/event-stream":
+            return answer.status, b"", answer.headers  # it never ends
+        data = answer.read()
+        is_json = "json" in (answer.headers["Content-Type"] or "")
+        return answer.status, json.loads(data) if is_json and data else data, answer.headers
+
+    def ok(self, method, path, body=None, **headers):
+        status, value, _ = self.call(method, path, body, **headers)
+        assert status in (200, 201), (method, path, status, value)
+        return value
+
+    def items(self, path):
+        return self.ok("GET", path)["items"]
+
+    def watch(self, path, timeout_s=20):
+        """Server-sent events as (id, event, data)."""
+        answer = self.open("GET", path, timeout_s=timeout_s)
+        assert answer.status == 200, answer.read()
+        event = {}
+        for line in answer:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if line == b"\n" and event:
+                yield event.get("id"), event.get("event"), json.loads(event["data"])
+                event = {}
+            elif name:
+                event[name] = value
+
+
+def restart(platform):
+    platform.stop()
+    platform.start_again()
+
+
+@pytest.fixture
+def platform(tmp_path):
+    with Platform(ASTRA, tmp_path) as p:
+        yield p
+
+
+@pytest.fixture
+def api(platform):
+    return Api(platform.api, platform.token)
+
+
+def put_env(api, namespace="default", name="env@1", data=ENV):
+    return api.ok("PUT", f"/v1/namespaces/{namespace}/artifacts/{name}", data)
+
+
+def app_doc(name="tiny", units=1, **spec):
+    return {
+        "apiVersion": "astra-ray.dev/v1alpha1",
+        "kind": "App",
+        "metadata": {"name": name},
+        "spec": {
+            "units": units,
+            "environment": [{"artifact": "env@1"}],
+            "rollout": {"bake": "0s"},
+            "serve": {"applications": [{"name": "app", "import_path": "app:app", "route_prefix": "/"}]},
+            **spec,
+        },
+    }
+
+
+APP = "/v1/namespaces/default/apps/tiny"
+
+
+def deploy(api, units=1, **spec):
+    put_env(api)
+    return api.ok("PUT", APP, app_doc(units=units, **spec))
+
+
+def wait_ready(api, units, path=APP):
+    def is_ready():
+        status = api.ok("GET", path)["status"]
+        return status["units"]["updated"] == units == status["units"]["total"] and not status["rolling"] and status
+
+    return wait_for(is_ready)
+
+
+def leftovers(platform):
+    return [p for p in (platform.data / "artifacts").rglob("*") if p.is_file()]
+
+
+# ---- who may ----
+
+
+def test_token(platform):
+    stranger = Api(platform.api, None)
+    assert stranger.call("GET", "/healthz")[0] == 200
+    for path in ("/v1/apps", "/v1/version", "/metrics", "/v1/no/such/path"):
+        status, problem, headers = stranger.call("GET", path)
+        assert (status, problem["code"], headers["WWW-Authenticate"]) == (401, "unauthorized", "Bearer"), path
+    assert Api(platform.api, platform.token[:-1] + "x").call("GET", "/v1/apps")[0] == 401
+    assert Api(platform.api, "").call("GET", "/v1/apps")[0] == 401
+
+
+def test_roles(platform, api):
+    made = {
+        role: Api(platform.api, api.ok("POST", "/v1/tokens", {"role": role, "namespace": "ns1"})["token"])
+        for role in ("view", "deploy", "admin")
+    }
+    view, deployer, admin = made["view"], made["deploy"], made["admin"]
+    assert view.call("GET", "/v1/namespaces/ns1/apps")[0] == 200
+    assert view.call("GET", "/v1/namespaces/default/apps")[0] == 403
+    assert view.call("PUT", "/v1/namespaces/ns1/artifacts/env@1", ENV)[0] == 403
+    assert put_env(deployer, "ns1")["bytes"] == len(ENV)
+    assert deployer.call("PUT", "/v1/namespaces/default/artifacts/env@1", ENV)[0] == 403
+    assert deployer.call("GET", "/v1/tokens")[0] == 403
+    assert admin.call("GET", "/v1/tokens")[0] == 403, "a namespace's administrator does not make tokens for all"
+    assert admin.call("POST", "/v1/nodes/x/cordon")[0] == 403
+    deploy(api)
+    assert view.items("/v1/apps") == [] and len(api.items("/v1/apps")) == 1
+    assert view.items("/v1/events") == []
+
+
+def test_tokens_live_and_end(platform, api):
+    forever = api.ok("POST", "/v1/tokens", {"role": "view", "name": "a dashboard"})
+    short = api.ok("POST", "/v1/tokens", {"role": "view", "expires": "300ms"})
+    assert forever["token"] not in json.dumps(api.items("/v1/tokens")), "the secret is told once"
+    wait_for(lambda: Api(platform.api, short["token"]).call("GET", "/v1/apps")[0] == 401)
+    restart(platform)
+    assert Api(platform.api, forever["token"]).call("GET", "/v1/apps")[0] == 200
+    assert b"astra-" not in b"".join(p.read_bytes() for p in platform.data.glob("astra.db*"))
+    Api(platform.api, platform.token).ok("DELETE", f"/v1/tokens/{forever['id']}")
+    assert Api(platform.api, forever["token"]).call("GET", "/v1/apps")[0] == 401
+    restart(platform)
+    assert Api(platform.api, forever["token"]).call("GET", "/v1/apps")[0] == 401
+
+
+# ---- bad input ----
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("GET", "/v1/nothing", None, {}, 404, "not_found"),
+        ("GET", APP, None, {}, 404, "not_found"),
+        ("GET", "/v1/nodes/nobody", None, {}, 404, "not_found"),
+        ("PATCH", APP, None, {}, 405, "method_not_allowed"),
+        ("POST", "/v1/apps", {}, {}, 405, "method_not_allowed"),
+        ("PUT", APP, b"{", {"Content_Type": "application/json"}, 400, "invalid"),
+        ("PUT", APP, b"[]", {"Content_Type": "application/json"}, 400, "invalid"),
+        ("PUT", APP, b"kind: App", {"Content_Type": "application/yaml"}, 415, "unsupported_media_type"),
+        ("PUT", APP, b" " * (8 << 20) + b"{}", {"Content_Type": "application/json"}, 413, "too_large"),
+        ("GET", APP, None, {"X_Long": "x" * 70000}, 431, "headers_too_large"),
+        ("GET", "/v1/namespaces/Not_A_Name/apps", None, {}, 400, "invalid"),
+        ("GET", "/v1/apps?limit=0", None, {}, 400, "invalid"),
+        ("GET", "/v1/apps?watch&since=other.1", None, {}, 410, "gone"),
+        ("GET", "/v1/events?since=other.1", None, {}, 410, "gone"),
+        ("PUT", "/v1/namespaces/default/artifacts/noversion", b"x", {}, 400, "invalid"),
+        ("PUT", "/v1/namespaces/default/artifacts/a@..%2Fb", b"x", {}, 400, "invalid"),
+        ("GET", "/v1/namespaces/default/artifacts/none@1", None, {}, 404, "not_found"),
+        ("POST", "/v1/tokens", {"role": "king"}, {}, 400, "invalid"),
+    ],
+)
+def test_bad_input(api, method, path, body, headers, status, code):
+    found, problem, answer = api.call(method, path, body, **headers)
+    assert (found, problem["code"], problem["status"]) == (status, code, status), problem
+    assert answer["Content-Type"] == "application/problem+json"
+    assert problem["type"] == f"urn:astra:problem:{code}" and problem["detail"]
+    if status == 405:
+        assert "GET" in answer["Allow"]
+
+
+def test_every_error_of_an_app_at_once(api):
+    doc = app_doc(unitz=2, head={"cpu": "many"})
+    doc["spec"]["models"] = {"det": {"source": "none@1"}}
+    status, problem, _ = api.call("PUT", APP, doc)
+    fields = {e["field"] for e in problem["errors"]}
+    assert status == 422 and {"spec.unitz", "spec.head.cpu"} <= fields, problem
+    assert any("units" in e.get("hint", "") + e["detail"] for e in problem["errors"] if e["field"] == "spec.unitz")
+    doc = app_doc()
+    doc["spec"]["models"] = {"det": {"source": "none@1"}}
+    status, problem, _ = api.call("PUT", APP, doc)
+    assert status == 422 and {e["field"] for e in problem["errors"]} == {"spec.environment[0]", "spec.models.det.source"}
+    assert api.items("/v1/apps") == []
+
+
+def test_the_path_names_the_app(api):
+    put_env(api)
+    status, problem, _ = api.call("PUT", APP, app_doc("other"))
+    assert status == 422 and problem["field"] == "metadata.name"
+
+
+# ---- artifacts ----
+
+
+def test_artifact(platform, api):
+    data = bytes(range(256)) * 40000
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    base = "/v1/namespaces/default/artifacts"
+    assert api.call("HEAD", f"{base}/{digest}")[0] == 404
+    made = api.ok("PUT", f"{base}/det@4", data, X_Astra_Digest=digest)
+    assert (made["digest"], made["bytes"]) == (digest, len(data))
+    assert api.ok("PUT", f"{base}/det@4", data)["digest"] == digest, "the same again is no conflict"
+    status, problem, _ = api.call("PUT", f"{base}/det@4", b"others")
+    assert (status, problem["code"]) == (409, "conflict")
+    for name in ("det@4", "det", digest):
+        status, got, headers = api.call("GET", f"{base}/{name}")
+        assert status == 200 and got == data and headers["X-Astra-Digest"] == digest, name
+    status, got, headers = api.call("HEAD", f"{base}/{digest}")
+    assert (status, got, headers["Content-Length"]) == (200, b"", str(len(data)))
+    assert [(a["name"], a["version"]) for a in api.items(base)] == [("det", "4")]
+    restart(platform)
+    assert Api(platform.api, platform.token).call("GET", f"{base}/det@4")[1] == data
+
+
+def test_artifact_of_another_digest_leaves_nothing(platform, api):
+    status, problem, _ = api.call(
+        "PUT", "/v1/namespaces/default/artifacts/det@1", b"bytes", X_Astra_Digest="sha256:" + "0" * 64
+    )
+    assert (status, problem["code"]) == (422, "artifact.digest_mismatch")
+    wait_for(lambda: leftovers(platform) == [])
+
+
+def test_cut_upload_leaves_nothing(platform, api):
+    host, port = api.host.split(":")
+    with socket.create_connection((host, int(port))) as s:
+        s.sendall(
+            f"PUT /v1/namespaces/default/artifacts/det@1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n"
+            "Content-Length: 20000000\r\n\r\n".encode()
+        )
+        s.sendall(b"x" * 9000000)
+        wait_for(lambda: leftovers(platform) != [])
+    wait_for(lambda: leftovers(platform) == [])
+    assert api.items("/v1/namespaces/default/artifacts") == []
+
+
+# ---- apps ----
+
+
+def test_deploy_scale_undo_delete(platform, api):
+    platform.node("node-1", cluster="c1")
+    platform.node("node-2", cluster="c2")
+    first = deploy(api, units=1)
+    assert first["newRevision"] and first["metadata"]["namespace"] == "default"
+    assert wait_ready(api, 1)["state"] == "READY"
+    unit = api.items(f"{APP}/units")[0]
+    assert (unit["state"], unit["revision"], unit["routing"]) == ("READY", 1, "UP") and unit["endpoints"][0]["port"]
+    assert unit["members"][0]["nodeName"] == unit["nodeName"] in ("node-1", "node-2")
+    assert api.ok("GET", f"{APP}/units/{unit['name']}")["inFlight"] == 0
+
+    again = api.ok("PUT", APP, app_doc(units=1))
+    assert not again["newRevision"] and not again["changed"]
+
+    api.ok("POST", f"{APP}/scale", {"units": 2})
+    wait_ready(api, 2)
+    assert {u["cluster"] for u in api.items(f"{APP}/units")} == {"c1", "c2"}
+    assert api.call("POST", f"{APP}/scale", {"units": -1})[0] == 400
+    assert api.call("POST", f"{APP}/scale", {})[0] == 400
+
+    second = deploy(api, units=2, env=[{"name": "A", "value": "1"}])
+    assert second["newRevision"] and second["status"]["wantedRevision"] == 2
+    wait_ready(api, 2)
+    assert {u["revision"] for u in api.items(f"{APP}/units")} == {2}
+
+    api.ok("POST", f"{APP}/rollout/undo", {})
+    wait_for(lambda: {u["revision"] for u in api.items(f"{APP}/units")}.isdisjoint({2}))
+    history = api.items(f"{APP}/revisions")
+    assert [r["number"] for r in history][:2] == [1, 2] and sum(r["current"] for r in history) == 1
+    assert any("READY" in (e["message"] or "") or e["object"].startswith("unit") for e in api.items(f"{APP}/events"))
+
+    api.ok("DELETE", APP)
+    wait_for(lambda: api.call("GET", APP)[0] == 404)
+    wait_for(lambda: all(n["claims"] == [] for n in api.items("/v1/nodes")))
+
+
+def test_if_match(api):
+    put_env(api)
+    status, app, headers = api.call("PUT", APP, app_doc())
+    tag = headers["ETag"]
+    assert status == 201 and tag == f'"{app["metadata"]["resourceVersion"]}"'
+    assert api.call("GET", APP)[2]["ETag"] == tag
+    changed = api.call("PUT", APP, app_doc(units=2), If_Match=tag)
+    assert changed[0] == 200 and changed[2]["ETag"] != tag
+    for call in (("PUT", APP, app_doc(units=3)), ("POST", f"{APP}/scale", {"units": 3}), ("DELETE", APP, None)):
+        status, problem, _ = api.call(*call, If_Match=tag)
+        assert (status, problem["code"]) == (412, "precondition_failed"), call
+    assert api.ok("GET", APP)["spec"]["units"] == 2
+
+
+def test_a_repeated_write_counts_once(api):
+    deploy(api)
+    first = api.call("POST", f"{APP}/scale", {"units": 2}, Idempotency_Key="k1")
+    api.ok("POST", f"{APP}/scale", {"units": 3})
+    again = api.call("POST", f"{APP}/scale", {"units": 2}, Idempotency_Key="k1")
+    assert again[0] == first[0] and again[1] == first[1] and again[2]["Idempotent-Replayed"] == "true"
+    assert api.ok("GET", APP)["spec"]["units"] == 3
+
+
+def test_dry_run(api):
+    put_env(api)
+    answer = api.ok("PUT", f"{APP}?dryRun=1", app_doc())
+    assert answer["dryRun"] and answer["app"]["spec"]["head"]["memory"]
+    assert api.items("/v1/apps") == []
+
+
+def test_a_failure_is_told(platform, api):
+    node = platform.node("node-1", cluster="c1")
+    text = "ImportError: no module named 'page'\n  in app.py, line 3"
+    node.behave = lambda claim: ("EXITED", "IMPORT_FAILED", text)
+    deploy(api)
+    status = wait_for(lambda: (s := api.ok("GET", APP)["status"])["units"]["failed"] and s)
+    assert text in status["lastFailure"]
+    lines = "\n".join(api.ok("GET", f"{APP}/explain")["lines"])
+    assert "FAILED" in lines and "ImportFailed" in lines and "no module named 'page'" in lines
+
+
+def test_no_room_is_explained(platform, api):
+    platform.node("node-1", cluster="c1", cpu=500)
+    deploy(api)
+    wait_for(lambda: "NoCapacity" in "\n".join(api.ok("GET", f"{APP}/explain")["lines"]))
+
+
+# ---- lists and watches ----
+
+
+def test_pages(api):
+    put_env(api)
+    for i in range(5):
+        api.ok("PUT", f"/v1/namespaces/default/apps/app-{i}", app_doc(f"app-{i}", units=0))
+    names, path = [], "/v1/apps?limit=2"
+    while path:
+        page = api.ok("GET", path)
+        assert len(page["items"]) <= 2
+        names += [a["metadata"]["name"] for a in page["items"]]
+        path = f"/v1/apps?limit=2&continue={page['continue']}" if page["continue"] else None
+    assert names == [f"app-{i}" for i in range(5)]
+
+
+def test_watch(platform, api):
+    since = api.ok("GET", f"{'/v1/units'}")["revision"]
+    seen = []
+
+    def follow():
+        for id_, event, data in api.watch(f"/v1/units?watch&since={since}"):
+            seen.append((id_, event, data))
+
+    threading.Thread(target=follow, daemon=True).start()
+    platform.node("node-1", cluster="c1")
+    deploy(api)
+    wait_for(lambda: any(e == "put" and d["state"] == "READY" for _, e, d in seen))
+    middle = seen[-1][0]
+    api.ok("POST", f"{APP}/scale", {"units": 0})
+    wait_for(lambda: any(e == "delete" for _, e, d in seen))
+    numbers = [int(id_.split(".")[1]) for id_, _, _ in seen]
+    assert numbers == sorted(set(numbers)), "ids only rise"
+    rest = next(api.watch(f"/v1/units?watch&since={middle}"))
+    assert rest[1] in ("put", "delete"), "a cursor goes on where it was"
+
+
+def test_watch_of_another_server_begins_anew(platform, api):
+    deploy(api)
+    old = api.ok("GET", "/v1/apps")["revision"]
+    restart(platform)
+    api = Api(platform.api, platform.token)
+    assert api.call("GET", f"/v1/apps?watch&since={old}")[0] == 410
+    assert next(api.watch("/v1/apps?watch"))[2]["metadata"]["name"] == "tiny"
+
+
+def test_events_are_followed(api):
+    put_env(api)
+    listed = api.ok("GET", "/v1/events")
+    watch = api.watch(f"/v1/events?watch&since={listed['revision']}")
+    api.ok("PUT", APP, app_doc())
+    event = next(d for _, e, d in watch if e == "event" and d["app"] == "tiny")
+    assert event["namespace"] == "default" and event["time"].endswith("Z")
+
+
+def test_quiet_streams_are_kept_alive(api):
+    answer = api.open("GET", "/v1/events?watch&since=" + api.ok("GET", "/v1/events")["revision"], timeout_s=25)
+    begun = time.monotonic()
+    assert answer.readline().startswith(b":") and 10 < time.monotonic() - begun < 20
+
+
+# ---- nodes ----
+
+
+def test_cordon_and_drain(platform, api):
+    platform.node("node-1", cluster="c1")
+    deploy(api)
+    wait_ready(api, 1)
+    platform.node("node-2", cluster="c2")
+    wait_for(lambda: len(api.items("/v1/nodes")) == 2)
+    clusters = {c["name"]: c for c in api.items("/v1/clusters")}
+    assert clusters["c1"]["units"] == 1 and clusters["c2"]["units"] == 0
+    assert api.ok("POST", "/v1/nodes/node-2/cordon")["cordoned"]
+    assert not api.ok("POST", "/v1/nodes/node-2/uncordon")["cordoned"]
+    api.ok("POST", "/v1/nodes/node-1/drain")
+    node = wait_for(lambda: (n := api.ok("GET", "/v1/nodes/node-1"))["state"] == "DRAINED" and n)
+    assert node["claims"] == [] and api.ok("GET", f"/v1/nodes/{node['id'][:8]}")["name"] == "node-1"
+    assert [u["nodeName"] for u in api.items("/v1/units") if u["state"] == "READY"] == ["node-2"]
+
+
+def test_logs(platform, api):
+    node = platform.node("node-1", cluster="c1")
+    deploy(api)
+    wait_ready(api, 1)
+    unit = api.items("/v1/units")[0]["name"]
+
+    def bulk(ticket, lines):
+        with Client(platform.starlink) as c:
+            hello = dict(protocol_min=1, protocol_max=1, peer="BULK", token=node.token, node=node.id, ticket=ticket.ticket)
+            c.send(Message("HELLO", **hello))
+            c.wait("WELCOME")
+            c.send(Message("BULK_LOG", ticket=ticket.ticket, unit=ticket.unit, member=ticket.member, file="serve.log"))
+            for line in lines:
+                c.send(Message("BULK_DATA", bytes=line))
+            c.send(Message("BULK_END", ok=True))
+            c.wait_closed()
+
+    asked = []
+
+    def on_open_bulk(m, _key):
+        asked.append(m)
+        threading.Thread(target=bulk, args=(m, [b"one\ntw", b"o\n"]), daemon=True).start()
+
+    node._on_open_bulk = on_open_bulk
+    assert api.call("GET", f"{APP}/logs?unit={unit}&member=head&tail=64Ki")[1] == b"one\ntwo\n"
+    assert (asked[0].unit, asked[0].member, asked[0].tail_bytes) == (unit, "head", 65536)
+    assert api.call("GET", f"{APP}/logs?prefix")[1].startswith(f"{unit}/head serve.log | one\n".encode())
+    assert api.call("GET", f"{APP}/logs?member=nobody")[0] == 404
+
+
+# ---- the server itself ----
+
+
+def test_status_and_metrics(platform, api):
+    platform.node("node-1", cluster="c1")
+    deploy(api)
+    wait_ready(api, 1)
+    status = api.ok("GET", "/v1/status")
+    assert status["nodes"] == {"UP": 1} and status["units"] == {"READY": 1} and status["apps"] == 1
+    text = api.call("GET", "/metrics")[1].decode()
+    for line in (
+        'astra_server_nodes{state="UP"} 1',
+        'astra_server_units{state="READY"} 1',
+        'astra_server_app_units_ready{namespace="default",app="tiny"} 1',
+        "astra_server_claims 1",
+    ):
+        assert line in text.splitlines(), line
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(names) == len(set(names))
+
+
+def test_stopping_with_calls_under_way(platform, api):
+    put_env(api)
+    threads = [
+        threading.Thread(target=lambda i=i: swallow(api, f"/v1/namespaces/default/apps/app-{i}", app_doc(f"app-{i}")))
+        for i in range(20)
+    ]
+    for t in threads:
+        t.start()
+    platform.process.terminate()
+    assert platform.process.wait(20) == 0
+    for t in threads:
+        t.join(20)
+
+
+def swallow(api, path, doc):
+    try:
+        api.call("PUT", path, doc)
+    except (OSError, http.client.HTTPException):
+        pass
