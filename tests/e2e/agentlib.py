@@ -146,7 +146,11 @@ class Agent:
         self.server = server
         self.flags = flags
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def start(self):
         ready = self.folder / "ready.json"

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/text.h"
 #include "daemon/agent/inside.h"
 #include "sys/clock.h"
@@ -214,10 +215,11 @@ static int spec_write(struct d_member *m, struct a_error *reterr)
     struct d_shim_spec spec = {0};
     A_BUF_AUTO struct a_buf text = {0};
     A_AUTOFREE char *path = sys_path_join(m->folder, D_SHIM_SPEC_FILE);
-    struct unit_ray_command command;
+    struct unit_ray_command command = {0};
     int rc = command_build(m, &arena, &command, reterr);
     if (rc < 0)
         return rc;
+    a_assert(command.argv != NULL && command.envp != NULL);
     for (size_t i = 0; command.argv[i] != NULL; i++)
         d_shim_spec_add_arg(&spec, command.argv[i]);
     for (size_t i = 0; command.envp[i] != NULL; i++)
