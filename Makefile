@@ -31,6 +31,12 @@ fuzz:
 sim: all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite sim
 
+# A page is read by two Ray clusters; one is killed, a node is drained; no request may fail. RETRY=0 shows what clients would see
+# if nothing were sent again.
+demo: setup
+	@$(MAKE) -s all
+	@RETRY=$(RETRY) $(BUILD)/venv/bin/python tools/demo
+
 # Ever new seeds and inputs: make soak MINUTES=120
 soak:
 	@tools/soak $(or $(MINUTES),30)
@@ -61,4 +67,4 @@ fmt:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz
 
-.PHONY: all setup test lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean
+.PHONY: all setup demo test lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean

@@ -78,17 +78,17 @@ static int lock_await(const char *path, uint64_t timeout_ms, int *ret_fd, struct
 
 int artifact_cache_open(struct artifact_cache *c, const char *dir, struct a_error *reterr)
 {
-    static const char *const kinds[] = {"blob", "tree", "part", "ref", "lock"};
+    static const char *const kinds[] = {"blob", "tree", "part", "ref"};
     struct artifact_cache made = {.dir = a_strdup(dir)};
     SYS_FD_AUTO int lock = -1;
-    A_AUTOFREE char *lock_path = sys_path_join(dir, "lock/all");
-    int rc = 0;
+    A_AUTOFREE char *locks = sys_path_join(dir, "lock"), *lock_path = sys_path_join(locks, "all");
+    int rc = sys_dir_make(locks, 0700, reterr);
+    if (rc == 0) /* whoever opens it beside us may be emptying the folders after a boot */
+        rc = lock_await(lock_path, UNPACK_WAIT_MS, &lock, reterr);
     for (size_t i = 0; rc == 0 && i < A_ARRAY_SIZE(kinds); i++) {
         A_AUTOFREE char *path = sys_path_join(dir, kinds[i]);
         rc = sys_dir_make(path, 0700, reterr);
     }
-    if (rc == 0)
-        rc = lock_await(lock_path, UNPACK_WAIT_MS, &lock, reterr);
     if (rc == 0)
         rc = boot_check(&made, reterr);
     if (rc < 0) {

@@ -253,6 +253,9 @@ static int env_build(const struct unit_ray_start *s, struct words *env, struct a
                 "1"); /* the environment is shared: nothing is written into it */
     default_add(s, env, "PYTHONUNBUFFERED", "1");
     threads_add(s, env);
+    /* 15 otherwise: replicas, which are what all is for, would starve beside any other work of the host.
+     * Claims share the node out, not nice values. */
+    default_add(s, env, "RAY_worker_niceness", "0");
     ray_env_add(s, env);
     word_add(env, "ASTRA_NAMESPACE=%s", s->namespace);
     word_add(env, "ASTRA_APP=%s", s->app);

@@ -76,6 +76,7 @@ static void test_head(void **state)
     assert_true(has(c.envp, "HOME=/m/home"));
     assert_true(has(c.envp, "TMPDIR=/tmp/astra-abcdefgh/tmp"));
     assert_true(has(c.envp, "OMP_NUM_THREADS=1"));
+    assert_true(has(c.envp, "RAY_worker_niceness=0"));
     assert_true(has(c.envp, "PYTHONPATH=/code:/lib/astra/python"));
     assert_true(has(c.envp, "ASTRA_CLAIM=uid/ocr-1/head/1"));
     assert_null(starting(c.envp, "ASTRA_TFCC_SOCKET="));

@@ -1,0 +1,215 @@
+"""The platform under demonstration: `astra up` in a folder of its own, its command line, its API, its processes."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.parse
+from datetime import datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ASTRA = ROOT / "build" / "astra"
+FOLDER = ROOT / "build" / "demo"
+APP = "/v1/namespaces/default/apps/ocr"
+
+
+class DemoError(Exception):
+    """What went wrong, for people."""
+
+
+class Screen:
+    """Lines with the seconds since the start, one at a time."""
+
+    def __init__(self):
+        self.begun = time.monotonic()
+
+    def say(self, text=""):
+        print(f"[{time.monotonic() - self.begun:6.1f} s] {text}" if text else "", flush=True)
+
+    def head(self, text):
+        print(f"\n== {text}", flush=True)
+
+
+def wall_seconds(text):
+    """Seconds since 1970 of an RFC 3339 time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def with_descendants(pids):
+    """These processes and all below them: a daemon may have cleaned its environment."""
+    children = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        children.setdefault(parent, []).append(int(folder.name))
+    found, todo = set(), list(pids)
+    while todo:
+        pid = todo.pop()
+        if pid not in found:
+            found.add(pid)
+            todo += children.get(pid, [])
+    return sorted(found)
+
+
+class World:
+    def __init__(self, screen, resend=True):
+        self.screen = screen
+        self.data = FOLDER / "data"
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("ASTRA_CFG_")}
+        self.env["ASTRA_CFG_DATA"] = str(self.data)
+        self.env["ASTRA_CFG_GATEWAY_DEBUG_HEADERS"] = "yes"
+        self.env["ASTRA_CFG_GATEWAY_RESEND"] = "yes" if resend else "no"
+        self.client = {}
+        self.holds = []
+
+    # ---- the command line ----
+
+    def command(self, *words, shielded=False, **options):
+        """Starts `astra WORDS`; shielded: a Ctrl-C at the terminal is not for it."""
+        words = [ASTRA, *words]
+        return subprocess.Popen(words, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, start_new_session=shielded, **options)
+
+    def run(self, *words, **options):
+        """Runs it to its end; its output goes to the terminal. Raises DemoError when it fails."""
+        status = self.command(*words, **options).wait()
+        if status != 0:
+            raise DemoError(f"astra {' '.join(map(str, words))} ended with status {status}")
+
+    def run_json(self, *words):
+        """The same; returns what it printed on stdout as JSON. What it says on stderr is shown."""
+        process = self.command(*words, "-o", "json", stdout=subprocess.PIPE)
+        output = process.communicate()[0]
+        if process.returncode != 0:
+            raise DemoError(f"astra {' '.join(map(str, words))} ended with status {process.returncode}")
+        return json.loads(output)
+
+    def up(self):
+        self.run("up", "--clusters", "2", "--nodes", "3", "--node-cpu", "2", "--node-memory", "4Gi", "--detach",
+                 "--api", "0", "--starlink", "0", "--gateway", "0", "--admin", "0")  # fmt: skip
+        self.client = json.loads((self.data / "client.json").read_text())
+
+    def down(self, *flags):
+        self.run("down", *flags, shielded=True)
+
+    # ---- HTTP ----
+
+    def get(self, url, headers=None):
+        parts = urllib.parse.urlsplit(url)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        try:
+            connection.request("GET", parts.path, headers=headers or {})
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise DemoError(f"GET {url}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise DemoError(f"GET {url}: {answer.status} {body.decode(errors='replace')[:300]}")
+        return json.loads(body)
+
+    def api(self, path):
+        return self.get(self.client["address"] + path, {"Authorization": f"Bearer {self.client['token']}"})
+
+    def units(self):
+        return self.api(APP + "/units")["items"]
+
+    def ready(self):
+        return {unit["name"]: unit for unit in self.units() if unit["state"] == "READY"}
+
+    def in_flight(self):
+        """Requests sent to each unit and not answered, as the gateway counts them."""
+        counts = {}
+        for endpoint in self.get(self.client["admin"] + "/routes")["endpoints"]:
+            counts[endpoint["unit"]] = counts.get(endpoint["unit"], 0) + endpoint["in_flight"]
+        return counts
+
+    # ---- what agents said ----
+
+    def moments(self, unit):
+        """When the unit's head was started and when its Serve applications ran, by the agents' logs (seconds since 1970)."""
+        found = {}
+        for path in (self.data / "log").glob("cluster-*.log"):
+            for line in path.read_text(errors="replace").splitlines():
+                if f"unit={unit}" not in line:
+                    continue
+                at = wall_seconds(line.split("ts=", 1)[1].split(" ", 1)[0])
+                if "code=member.state" in line and "state=STARTING" in line:
+                    found.setdefault("started", at)
+                elif "code=serve.running" in line:
+                    found.setdefault("running", at)
+        return found
+
+    # ---- processes ----
+
+    def unit_processes(self, unit):
+        """Every process of the unit's members, their shims among them: all carry ASTRA_CLAIM=APP/UNIT/MEMBER/ATTEMPT."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environ = (folder / "environ").read_bytes()
+            except OSError:
+                continue
+            for variable in environ.split(b"\0"):
+                if variable.startswith(b"ASTRA_CLAIM=") and variable.split(b"/")[1:2] == [unit.encode()]:
+                    found.append(int(folder.name))
+        return [pid for pid in with_descendants(found) if is_alive(pid)]
+
+    def agent(self, node):
+        pid = int((self.data / "run" / f"{node}.pid").read_text().split()[0])
+        if not is_alive(pid):
+            raise DemoError(f"the agent of {node} does not run")
+        return pid
+
+    def hold(self, node):
+        """From now on `astra up` does not start this agent again."""
+        path = self.data / f"hold.{node}"
+        path.touch()
+        self.holds.append(path)
+
+    def release(self):
+        for path in self.holds:
+            path.unlink(missing_ok=True)
+        self.holds = []
+
+
+class Killing:
+    """Processes to be killed together, each bound by a pidfd so that no other process of that number is hit."""
+
+    def __init__(self, pids):
+        self.fds = {}
+        for pid in pids:
+            try:
+                self.fds[pid] = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+
+    def fire(self):
+        """SIGKILL to all; returns the time of the first (seconds since 1970)."""
+        first = time.time()
+        for fd in self.fds.values():
+            try:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        return first
+
+    def close(self):
+        for fd in self.fds.values():
+            os.close(fd)
+        self.fds = {}
+
+    def command(self):
+        return "kill -KILL " + " ".join(map(str, self.fds))
