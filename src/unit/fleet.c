@@ -202,6 +202,8 @@ static void member_node(struct unit *unit, struct fleet_member *m, enum a_node_s
 {
     struct unit_fleet *self = unit->fleet;
     m->node_state = state;
+    if (node_told_all(state))
+        m->node_drains = state != A_NODE_UP;
     self->dirty = true;
     if (m->restored && node_told_all(state)) {
         struct a_claim_id id = {

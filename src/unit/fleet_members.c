@@ -6,11 +6,6 @@
 #include "base/alloc.h"
 #include "unit/fleet_private.h"
 
-static bool node_leaves(enum a_node_state s)
-{
-    return s == A_NODE_DRAINING || s == A_NODE_DRAINED;
-}
-
 static void unit_condemn(struct unit *unit, enum a_reason reason)
 {
     if (unit->condemned == (reason != A_REASON_NONE) && unit->condemn_reason == reason)
@@ -27,7 +22,7 @@ static void unit_judge(struct unit *unit)
     struct unit_fleet *self = unit->fleet;
     bool unhealthy = unit_in(unit, A_SM_BIT(A_UNIT_UNHEALTHY));
     enum a_reason reason = A_REASON_NONE;
-    if (head != NULL && node_leaves(head->node_state))
+    if (head != NULL && head->node_drains)
         reason = A_REASON_DRAINED;
     else if (unhealthy && unit->reason == A_REASON_HEAD_LOST)
         reason = A_REASON_HEAD_LOST;
@@ -93,7 +88,7 @@ static enum a_reason worker_verdict(const struct fleet_member *m)
         return m->reason == A_REASON_NONE ? A_REASON_NODE_LOST : m->reason;
     if (m->sm.state == A_MEMBER_LOST)
         return A_REASON_NODE_LOST;
-    return node_leaves(m->node_state) ? A_REASON_DRAINED : A_REASON_NONE;
+    return m->node_drains ? A_REASON_DRAINED : A_REASON_NONE;
 }
 
 static void worker_step(struct unit *unit, struct fleet_member *m)

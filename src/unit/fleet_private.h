@@ -23,6 +23,7 @@ struct fleet_member {
     char *message;
     uint64_t since_ms;
     enum a_node_state node_state;
+    bool node_drains; /* as the node said last: one that falls silent for a moment drains on */
     enum a_claim_state claim_state;
     struct a_uuid store_id; /* that the claim carries */
     uint64_t epoch;

@@ -323,6 +323,25 @@ static void test_node_of_a_head_drains(void **state)
     assert_int_equal(n_units(w), 2);
 }
 
+/* Its beats come late: it drains on, and the replacement that has begun goes on, too. */
+static void test_silent_node_drains_on(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    node(w, &u.head_node, A_NODE_DRAINING);
+    assert_int_equal(n_units(w), 3);
+    for (int i = 0; i < 3; i++) {
+        node(w, &u.head_node, A_NODE_SUSPECT);
+        assert_true(find(w, &u).leaving);
+        node(w, &u.head_node, A_NODE_DRAINING);
+    }
+    assert_int_equal(n_units(w), 3);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
+    node(w, &u.head_node, A_NODE_UP); /* taken back: now it may stay */
+    assert_false(find(w, &u).leaving);
+}
+
 static struct world *with_workers(void **state)
 {
     struct world *w = *state;
@@ -563,6 +582,7 @@ int main(void)
         T(test_start_fails_by_accident),
         T(test_unhealthy_leaves_routing_and_is_replaced),
         T(test_node_of_a_head_drains),
+        T(test_silent_node_drains_on),
         T(test_worker_lost_is_replaced_alone),
         T(test_worker_on_a_draining_node),
         T(test_restart_rebuilds_from_records),
