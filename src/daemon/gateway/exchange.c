@@ -11,9 +11,8 @@
 
 #define PIECE_MAX 262144 /* of the body in one write */
 #define UNSENT_MAX 65536 /* of the body in memory beyond what is kept for replay */
-#define UNSAFE_IDLE_MAX_MS                                                                                   \
-    2000                  /* a connection idle for longer may be closing: a request that may not be          \
-                             repeated takes a fresh one */
+/* A connection idle for longer may be closing: a request that may not be repeated takes a fresh one. */
+#define UNSAFE_IDLE_MAX_MS 2000
 #define KEEP_MEMORY 65536 /* buffers that grew larger are given back */
 
 struct d_gw_client *d_gw_exchange_client(struct gw_request *request)
