@@ -124,7 +124,7 @@ class Ray:
         (folder / "noop.py").write_text(CODE)
         settings = {
             "PATH": f"{env / 'bin'}:/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(folder), switch: "1",
-            "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0", "RAY_SERVE_LOG_TO_STDERR": "0",
+            "RAY_AUTH_MODE": "disabled", "RAY_SERVE_HAPROXY_NBTHREAD": "1",  # one core, one thread, as the gateway has
         }
         command = ["taskset", "-c", RAY_CORE, env / "bin" / "python3", "-m", "ray.scripts.scripts", "start", "--head", "--block",
                    "--node-ip-address=127.0.0.1", "--num-cpus=2", "--object-store-memory=100000000", "--disable-usage-stats",
@@ -209,7 +209,8 @@ def wrk(port, connections, seconds):
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise RuntimeError(f"wrk at port {port}:\n{text}")
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), microseconds(re.search(r"50%\s+(\S+)", text)[1])
+    rate, median = re.search(r"Requests/sec:\s+([\d.]+)", text), re.search(r"^\s+50%\s+(\S+)", text, re.M)
+    return float(rate[1]), microseconds(median[1])
 
 
 def rounds(ports, connections, o):
@@ -263,6 +264,7 @@ def measure_haproxy(env, folder, o):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", help="an unpacked environment with Ray")
+    parser.add_argument("--only", choices=["direct", "haproxy"], help="one of the two Rays")
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3, help="of one measurement")
     o = parser.parse_args()
@@ -270,7 +272,9 @@ def main():
     if INSIDE not in os.environ:
         return enter()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for measure in (measure_direct, measure_haproxy):
+    for name, measure in (("direct", measure_direct), ("haproxy", measure_haproxy)):
+        if o.only not in (None, name):
+            continue
         folder = Path(tempfile.mkdtemp(prefix="astra-bench-", dir="/tmp"))
         try:
             measure(env, folder, o)
