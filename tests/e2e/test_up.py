@@ -1,5 +1,6 @@
 """`astra up` and `astra down`: what one makes, the other finds and removes, whatever happened in between. No app, no Ray."""
 
+import json
 import os
 import signal
 import stat
@@ -40,6 +41,12 @@ def status_of(url):
         return 0
 
 
+def nodes_up(up):
+    done = up.run("nodes", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return {node["name"] for node in json.loads(done.stdout)["items"] if node["state"] == "UP"}
+
+
 def port_of(url):
     return int(url.rsplit(":", 1)[1])
 
@@ -54,6 +61,7 @@ def test_up_and_down(up):
     assert str(port_of(client["gateway"])) in ready.read_text()
     assert set(up.pids()) == {"up", "server", "gateway", *NODES}
     assert status_of(client["admin"] + "/metrics") == 200
+    assert wait_for("all nodes", lambda: nodes_up(up) == set(NODES))  # the command line finds its way by client.json
     pids = up.pids()
     said = up.down()
     for name in ["astra up", "gateway", "server", *NODES]:

@@ -51,8 +51,9 @@ class Client:
 
 
 def mixture(pages, lines):
-    """Every tenth request is a page, all others are single lines."""
-    page, line = itertools.cycle([pages["page.png"], pages["imageTextN.png"]]), itertools.cycle(lines)
+    """Every tenth request is a page (one in four of these the long one), all others are single lines."""
+    page = itertools.cycle([pages["page.png"]] * 3 + [pages["imageTextN.png"]])
+    line = itertools.cycle(lines)
     for n in itertools.count():
         yield next(page) if n % 10 == 5 else next(line)
 
