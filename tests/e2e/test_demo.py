@@ -43,7 +43,7 @@ def test_what_is_marked():
     from demolib import reading
 
     reading.RED, reading.GREEN, reading.PLAIN = "<", "[", ">"
-    assert reading.marked("The LinnSequencer", "The LinSequencer!") == "The Lin<n>Sequencer[!>"
+    assert reading.marked("The LinnSequencer", "The LinSequencer!") == "The Li<n>nSequencer[!>"
     assert reading.nearest("abc def", ["xyz", "abd def", ""]) == "abd def"
 
 
