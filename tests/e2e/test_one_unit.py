@@ -54,11 +54,11 @@ def fake_environment(**changes):
 
 @pytest.fixture
 def ray_free_environment():
-    """Makes an environment of 64 MiB whose python3 is a shell script that says so and ends."""
+    """Makes an environment of 64 MiB whose python3 is a shell script that says so and ends, after `seconds`."""
 
-    def make(artifacts):
+    def make(artifacts, seconds=0):
         manifest = {"schema": 1, "platform": "linux-x86_64", "glibc": "2.17", "python": "3.11.2", "ray": "2.60.0"}
-        files = {"astra-env.json": json.dumps(manifest), "bin/python3": "#!/bin/sh\necho no Ray in this one\nexit 3\n"}
+        files = {"astra-env.json": json.dumps(manifest), "bin/python3": f"#!/bin/sh\necho no Ray in this one\nsleep {seconds}\nexit 3\n"}
         files |= {f"lib/{i}": os.urandom(2 << 20).hex() for i in range(16)}
         return artifacts.put(tar_zst(files, mode=0o755))
 
@@ -342,3 +342,22 @@ def test_agent_ends_in_the_middle(world, ray_free_environment):
     assert claim.release().ok
     claim.status(where=lambda m: m.claim_state == "RELEASED")
     nothing_left(agent, claim.id["unit"], ports)
+
+
+def test_ray_ends_before_it_is_up_while_the_agent_is_away(world, ray_free_environment):
+    """The next agent tells a head that never was up from one that was lost."""
+    server, agent, artifacts = world
+    hello = server.wait("HELLO")
+    revision = artifacts.put(revision_document(ray_free_environment(artifacts, seconds=2)))
+    claim = Claim(server, hello.node, revision)
+    claim.reserve()
+    assert claim.bind().ok
+    wait_for("Ray's start", lambda: any(b"sleep" in cmdline(pid) for pid in marked(claim.id["unit"])), 30)
+    agent.kill(9)
+    wait_for("the shim's end", lambda: not marked(claim.id["unit"]), 20)
+    server.forget_peer()
+    agent.start()
+    status = claim.status(timeout_s=30, where=lambda m: m.member_state == "EXITED")
+    assert status.reason == "RAY_START_FAILED" and "no Ray in this one" in status.message, status
+    assert claim.release().ok
+    claim.status(where=lambda m: m.claim_state == "RELEASED")

@@ -10,7 +10,8 @@
 #include "sys/file.h"
 #include "sys/log.h"
 
-#define LOOK_MS 50 /* at the state file, until the shim runs; at health, until the member is UP */
+#define UP_FILE "up" /* in the member's folder, since it was UP */
+#define LOOK_MS 50   /* at the state file, until the shim runs; at health, until the member is UP */
 #define HEALTH_MS 500
 #define START_MAX_MS 180000 /* `ray start` takes 10 s alone, minutes on a machine that starts many */
 #define GRACE_MS 10000
@@ -42,6 +43,25 @@ void d_run_digest(const struct d_member *m, struct a_buf *ret_text)
     sys_map_close(&map);
 }
 
+/* ---- up ---- */
+
+/* The folder remembers that the member was UP, so that an agent that finds it ended knows a head that was
+ * lost from one that never started. */
+void d_run_up(struct d_member *m)
+{
+    A_AUTOFREE char *path = sys_path_join(m->folder, UP_FILE);
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    if (sys_file_write_atomic(path, "", 0, 0600, &e) < 0)
+        sys_log(WARN, "agent", "member.up", "cannot note that a member is up", SYS_ERR(&e));
+    d_member_set(m, A_MEMBER_UP, A_REASON_NONE, "%s", "");
+}
+
+static bool was_up(const struct d_member *m)
+{
+    A_AUTOFREE char *path = sys_path_join(m->folder, UP_FILE);
+    return m->state.state == A_MEMBER_UP || sys_file_exists(path);
+}
+
 /* ---- the end ---- */
 
 static void end_print(const struct d_member *m, struct a_buf *b)
@@ -64,7 +84,7 @@ static enum a_reason end_reason(const struct d_member *m)
         return m->kill_reason;
     if (m->shim_state.oom)
         return A_REASON_OOM_KILLED;
-    if (m->state.state != A_MEMBER_UP && !m->found)
+    if (!was_up(m))
         return A_REASON_RAY_START_FAILED;
     return m->head ? A_REASON_HEAD_LOST : A_REASON_HEALTH_CHECK_FAILED;
 }
@@ -122,7 +142,7 @@ static void worker_health_done(void *ctx, const struct net_http_answer *answer)
     m->health = NULL;
     if (answer->rc == 0 && answer->status == 200) {
         sys_timer_clear(&m->timer);
-        d_member_set(m, A_MEMBER_UP, A_REASON_NONE, "%s", "");
+        d_run_up(m);
         return;
     }
     sys_timer_set_in(&m->timer, HEALTH_MS);

@@ -222,7 +222,7 @@ static void get_done(void *ctx, const struct net_http_answer *answer)
     }
     s->settled = true;
     if (m->state.state == A_MEMBER_STARTING)
-        d_member_set(m, A_MEMBER_UP, A_REASON_NONE, "%s", "");
+        d_run_up(m);
     if (d_endpoints_merge(s))
         d_serve_hurry(s);
     failures_check(s);
