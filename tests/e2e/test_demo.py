@@ -1,5 +1,6 @@
 """tools/demo, interrupted: whatever it was doing, nothing of it runs on. (The whole demo is a suite of its own.)"""
 
+import json
 import os
 import signal
 import subprocess
@@ -47,16 +48,26 @@ def test_what_is_marked():
     assert reading.nearest("abc def", ["xyz", "abd def", ""]) == "abd def"
 
 
-def test_out_of_routing():
-    """From the kill to the last request that still went to the killed unit at first; others that fail do not count."""
+def test_out_of_routing(tmp_path):
+    """From the kill to the gateway's last pick of that unit, whether the request was answered there or elsewhere."""
     from demolib.phases import Kill
-    from demolib.traffic import Traffic
+    from demolib.world import DemoError, Screen, World, wall_seconds
 
-    flow = Traffic("http://127.0.0.1:1", {"page.png": None, "imageTextN.png": None}, [None])
-    kill = Kill(None, flow, True)
-    kill.at, kill.victim = 100.0, "ocr-a"
-    records = [(99.9, "ocr-b", 2), (100.2, "ocr-b", 2), (100.1, "ocr-a", 1), (130.0, "", 0), (120.0, "ocr-b", 1)]
-    flow.records = [{"phase": "kill", "time": at, "unit": unit, "tries": tries} for at, unit, tries in records]
-    assert round(kill.out_of_routing_ms()) == 200
-    flow.records = flow.records[:1]
+    def line(second, unit, picked_us, *earlier):
+        tries = [{"unit": name, "endpoint": "127.0.0.1:1", "picked_us": us} for name, us in earlier]
+        whole = {"time": f"2026-01-01T00:00:{second:06.3f}Z", "unit": unit, "picked_us": picked_us, "status": 200}
+        return json.dumps({**whole, "earlier": tries} if tries else whole) + "\n"
+
+    world = World(Screen())
+    world.access_log = tmp_path / "access.log"
+    kill = Kill(world, None, True)
+    kill.at, kill.victim = wall_seconds("2026-01-01T00:00:10Z"), "ocr-a"
+    before = line(9.9, "ocr-a", 50_000) + line(9.95, "ocr-b", 300_000, ("ocr-a", 20_000))
+    others = line(10.4, "ocr-b", 90_000, ("ocr-b", 100), ("ocr-c", 200)) + line(20, "ocr-b", 10) + '{"time":"x","status":404}\n'
+    world.access_log.write_text(before + others)
     assert kill.out_of_routing_ms() == 0
+    world.access_log.write_text(before + line(10.1, "ocr-b", 900_000, ("ocr-a", 100_000), ("ocr-b", 500_000)) + others)
+    assert round(kill.out_of_routing_ms()) == 200
+    world.access_log.write_text(others)
+    with pytest.raises(DemoError, match="does not know ocr-a"):
+        kill.out_of_routing_ms()

@@ -511,6 +511,7 @@ def test_a_client_that_leaves_frees_its_place(make):
     replica.script = lambda r: r.answer(b"next")
     assert world.ask().body == b"next"
     assert [line["status"] for line in world.log(2)] == [499, 200]
+    assert "earlier" not in world.log(2)[1]
     assert world.metric("astra_gateway_in_flight") == 0
 
 
@@ -715,6 +716,11 @@ def test_a_dead_endpoint_gives_its_requests_back(make):
         assert (answer.body, answer.headers["x-astra-tries"], answer.headers["x-astra-unit"]) == (b"b", "2", "ocr-bbbbb")
         c.close()
     until(lambda: a.gone == 20)
+    for line in world.log(20):
+        earlier = line["earlier"]
+        assert [(try_["unit"], try_["endpoint"]) for try_ in earlier] == [("ocr-aaaaa", f"127.0.0.1:{a.port}")]
+        assert (line["unit"], line["endpoint"], line["tries"]) == ("ocr-bbbbb", f"127.0.0.1:{b.port}", 2)
+        assert 0 <= earlier[0]["picked_us"] < line["picked_us"] <= line["latency_us"]
 
 
 def test_hello(make):

@@ -162,9 +162,10 @@ class Kill:
         return moments["running"] - moments["started"]
 
     def out_of_routing_ms(self):
-        """From the first SIGKILL to the begin of the last request that still went to the unit at first."""
-        touched = [r for r in self.traffic.of("kill") if r["tries"] > 1 or (r["unit"] == self.victim and r["time"] > self.at)]
-        last = max((record["time"] for record in touched), default=self.at)
+        """From the first SIGKILL to the gateway's last pick of that unit, by its access log; 0: none came after the kill."""
+        last = self.world.last_pick(self.victim)
+        if last is None:
+            raise DemoError(f"the gateway's access log does not know {self.victim}, which had requests under way")
         return max(0.0, (last - self.at) * 1000)
 
 

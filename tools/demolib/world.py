@@ -70,6 +70,8 @@ class World:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("ASTRA_CFG_")}
         self.env["ASTRA_CFG_DATA"] = str(self.data)
         self.env["ASTRA_CFG_GATEWAY_DEBUG_HEADERS"] = "yes"
+        self.access_log = FOLDER / "access.log"
+        self.env["ASTRA_CFG_GATEWAY_ACCESS_LOG"] = str(self.access_log)
         self.env["ASTRA_CFG_GATEWAY_RESEND"] = "yes" if resend else "no"
         self.client = {}
         self.holds = []
@@ -96,6 +98,7 @@ class World:
         return json.loads(output)
 
     def up(self):
+        self.access_log.unlink(missing_ok=True)
         self.run("up", "--clusters", "2", "--nodes", "3", "--node-cpu", "2", "--node-memory", "4Gi", "--detach",
                  "--api", "0", "--starlink", "0", "--gateway", "0", "--admin", "0")  # fmt: skip
         self.client = json.loads((self.data / "client.json").read_text())
@@ -135,6 +138,16 @@ class World:
         for endpoint in self.get(self.client["admin"] + "/routes")["endpoints"]:
             counts[endpoint["unit"]] = counts.get(endpoint["unit"], 0) + endpoint["in_flight"]
         return counts
+
+    def last_pick(self, unit):
+        """When the gateway chose this unit for the last time, first attempt or not (seconds since 1970; None: never)."""
+        picks = []
+        for line in self.access_log.read_text(encoding="utf-8").split("\n")[:-1]:
+            request = json.loads(line)
+            tries = request.get("earlier", []) + [request]
+            times = [one["picked_us"] for one in tries if one.get("unit") == unit]
+            picks += [wall_seconds(request["time"]) + us / 1e6 for us in times]
+        return max(picks, default=None)
 
     # ---- what agents said ----
 

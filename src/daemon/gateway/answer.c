@@ -48,7 +48,7 @@ static bool piece_pass(struct d_gw_client *c, struct a_view data)
 static void answer_commit(struct d_gw_client *c)
 {
     struct d_gw_exchange *x = &c->x;
-    uint64_t latency_us = sys_loop_now_us(c->worker->loop) - x->sent_us;
+    uint64_t latency_us = sys_loop_now_us(c->worker->loop) - x->picked_us;
     x->hold = x->peek = false;
     x->committed = true;
     d_gw_worker_step(c->worker, &(struct gw_event){.type = GW_COMMITTED,

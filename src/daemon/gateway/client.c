@@ -39,12 +39,14 @@ static struct d_gw_client *client_new(struct d_gw_worker *w)
         return a_new(struct d_gw_client);
     w->n_spare_clients--;
     struct d_gw_client *c = a_list_entry(l, struct d_gw_client, link);
-    struct a_buf in = c->in, head = c->x.head, body = c->x.body, out = c->x.out, note = c->x.note;
+    struct a_buf in = c->in, head = c->x.head, body = c->x.body, out = c->x.out, note = c->x.note,
+                 earlier = c->x.earlier;
     *c = (struct d_gw_client){.in = in};
     c->x.head = head;
     c->x.body = body;
     c->x.out = out;
     c->x.note = note;
+    c->x.earlier = earlier;
     a_buf_reset(&c->in);
     return c;
 }

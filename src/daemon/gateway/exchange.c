@@ -38,12 +38,13 @@ static void buffer_empty(struct a_buf *b)
 void d_gw_exchange_blank(struct d_gw_client *c)
 {
     struct d_gw_exchange *x = &c->x;
-    struct a_buf head = x->head, body = x->body, out = x->out, note = x->note;
-    *x = (struct d_gw_exchange){.head = head, .body = body, .out = out, .note = note};
+    struct a_buf head = x->head, body = x->body, out = x->out, note = x->note, earlier = x->earlier;
+    *x = (struct d_gw_exchange){.head = head, .body = body, .out = out, .note = note, .earlier = earlier};
     a_buf_reset(&x->head);
     a_buf_reset(&x->body);
     a_buf_reset(&x->out);
     a_buf_reset(&x->note);
+    a_buf_reset(&x->earlier);
     x->active = x->close = x->body_done = x->kept = true;
     x->begun_us = sys_loop_now_us(c->worker->loop);
     x->begun_wall_ms = sys_clock_wall_ms();
@@ -349,10 +350,12 @@ static void update_send(struct d_gw_client *c, const struct gw_endpoint *e)
     counted_set(x, D_GW_COUNTED_SENT);
     if (x->request.tries > 1 && x->app != NULL)
         x->app->resent++;
+    if (x->request.tries > 1)
+        d_gw_exchange_log_earlier(x);
     x->unit = e->unit;
     memcpy(x->ip, e->ip, sizeof x->ip);
     x->port = e->port;
-    x->sent_us = sys_loop_now_us(c->worker->loop);
+    x->picked_us = sys_loop_now_us(c->worker->loop);
     x->body_sent = 0;
     attempt_begin(c);
     if (c->stream != NULL && x->active) {

@@ -52,16 +52,36 @@ static void request_add(struct a_buf *b, const struct d_gw_client *c)
     }
 }
 
+/* Where the attempt went, and when that was decided. */
 static void attempt_add(struct a_buf *b, const struct d_gw_exchange *x)
+{
+    a_buf_add_str(b, "\"unit\":\"");
+    a_buf_add_str(b, x->unit.s);
+    a_buf_add_str(b, "\",\"endpoint\":\"");
+    a_buf_add_str(b, x->ip);
+    number_add(b, ":", x->port);
+    number_add(b, "\",\"picked_us\":", x->picked_us - x->begun_us);
+}
+
+void d_gw_exchange_log_earlier(struct d_gw_exchange *x)
+{
+    a_buf_add_str(&x->earlier, x->earlier.len > 0 ? ",{" : "{");
+    attempt_add(&x->earlier, x);
+    a_buf_add_char(&x->earlier, '}');
+}
+
+static void attempts_add(struct a_buf *b, const struct d_gw_exchange *x)
 {
     if (x->request.tries == 0)
         return;
-    text_add(b, ",\"unit\":", a_view_str(x->unit.s));
-    a_buf_add_str(b, ",\"endpoint\":\"");
-    a_buf_add_str(b, x->ip);
-    number_add(b, ":", x->port);
-    a_buf_add_char(b, '"');
+    a_buf_add_char(b, ',');
+    attempt_add(b, x);
     number_add(b, ",\"tries\":", x->request.tries);
+    if (x->earlier.len == 0)
+        return;
+    a_buf_add_str(b, ",\"earlier\":[");
+    a_buf_add_view(b, a_buf_view(&x->earlier));
+    a_buf_add_char(b, ']');
 }
 
 void d_gw_exchange_log(struct d_gw_client *c, uint64_t latency_us)
@@ -75,7 +95,7 @@ void d_gw_exchange_log(struct d_gw_client *c, uint64_t latency_us)
     a_buf_add_str(b, "{\"time\":\"");
     a_buf_add_str(b, time);
     request_add(b, c);
-    attempt_add(b, x);
+    attempts_add(b, x);
     number_add(b, ",\"status\":", x->status);
     number_add(b, ",\"received\":", x->body_bytes);
     number_add(b, ",\"sent\":", x->answer_bytes);

@@ -32,6 +32,7 @@ static void client_free(struct d_gw_client *c)
     a_buf_deinit(&c->x.body);
     a_buf_deinit(&c->x.out);
     a_buf_deinit(&c->x.note);
+    a_buf_deinit(&c->x.earlier);
     a_free(c);
 }
 

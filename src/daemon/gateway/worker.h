@@ -90,7 +90,7 @@ struct d_gw_exchange {
 
     /* the attempt */
     struct d_gw_upstream *upstream;
-    uint64_t sent_us;
+    uint64_t picked_us; /* when it was decided */
 
     /* the answer */
     unsigned status;
@@ -106,6 +106,7 @@ struct d_gw_exchange {
     uint64_t begun_us, begun_wall_ms, received_ms, active_ms;
     struct a_buf note; /* method, host, target, request id, route: one behind the other */
     uint32_t method_end, host_end, target_end, id_end;
+    struct a_buf earlier; /* the attempts before this one, as the log will say them */
     struct a_unit_name unit;
     char ip[46]; /* of the attempt, or of the last one */
     uint16_t port;
@@ -226,6 +227,8 @@ void d_gw_exchange_blank(struct d_gw_client *c);
 /* Reading more of the body would only fill memory. */
 bool d_gw_exchange_is_stalled(const struct d_gw_client *c);
 /* One line of the access log; exchange_log.c. */
+/* Keeps what the line will say of the attempt that is over, before the next one takes its place. */
+void d_gw_exchange_log_earlier(struct d_gw_exchange *x);
 void d_gw_exchange_log(struct d_gw_client *c, uint64_t latency_us);
 /* Takes body bytes; returns how many. */
 size_t d_gw_exchange_feed(struct d_gw_client *c, struct a_view in);
