@@ -46,7 +46,7 @@ fresh:
 	@tools/fresh
 
 # bench/run --list names them: make bench NAME=serve-noop
-bench: all
+bench:
 	@bench/run $(or $(NAME),--list)
 
 install: all

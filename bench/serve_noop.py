@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+from _rows import ratio_rows, row  # noqa: E402
 from starlink import Message, Server  # noqa: E402
 
 ASTRA = ROOT / "build" / "src" / "astra"
@@ -29,6 +30,7 @@ WORK = ROOT / "build" / "bench"
 REQUIREMENTS = "ray[serve]==2.60.0\n"
 INSIDE = "ASTRA_BENCH_INSIDE"
 RAY_CORE, HOP_CORE = "0", "1"
+PEERS = {"proxy": "Ray's Python proxy", "haproxy": "Ray's HAProxy mode", "straight": "wrk at the replica's own port"}
 APP = {"namespace": "default", "name": "noop"}
 CODE = """
 from ray import serve
@@ -44,11 +46,6 @@ app = Noop.bind()
 
 def say(text):
     print(f"serve-noop: {text}", file=sys.stderr, flush=True)
-
-
-def row(name, value, unit, runs, **bounds):
-    values = {"runs": [round(r, 3) for r in runs], "note": f"lowest {min(runs):.3g}, highest {max(runs):.3g}"}
-    print(json.dumps({"row": f"serve-noop.{name}", "value": round(value, 3), "unit": unit, **bounds, **values}), flush=True)
 
 
 # ---- the world around ----
@@ -226,13 +223,21 @@ def rounds(ports, connections, o):
     return out
 
 
-def ratios(rates, of, to):
-    return [a[0] / b[0] for a, b in zip(rates[of], rates[to])]
+def rates_of(measured, name):
+    return [rate for rate, _ in measured[name]]
 
 
-def ratio_row(name, rates, of, to, least):
-    runs = ratios(rates, of, to)
-    row(name, statistics.median(runs), "ratio", runs, min=least)
+def compare(part, measured, least):
+    name = part.partition(".")[0]
+    ratio_rows("serve-noop", part, "requests/s", rates_of(measured, "astra"), PEERS[name], rates_of(measured, name), min=least)
+
+
+def added_row(measured):
+    """What the gateway adds to the median, in microseconds."""
+    own, straight = ([median for _, median in measured[name]] for name in ("astra", "straight"))
+    added = [a - b for a, b in zip(own, straight)]
+    row("serve-noop.p50.c1", statistics.median(added), "us", added, peer=PEERS["straight"], peer_value=0,
+        note=f"p50 {statistics.median(own):.0f} us, straight {statistics.median(straight):.0f} us", max=250)
 
 
 def measure_direct(env, folder, o):
@@ -241,11 +246,10 @@ def measure_direct(env, folder, o):
     pin(processes("ProxyActor"), HOP_CORE)
     ports = {"astra": gateway.port, "proxy": 8000, "straight": ray.replica}
     one, many = rounds(ports, 1, o), rounds(ports, 32, o)
-    ratio_row("proxy.c1", one, "astra", "proxy", 3)
-    ratio_row("proxy.c32", many, "astra", "proxy", 3)
-    ratio_row("straight.c32", many, "astra", "straight", 0.95)
-    added = [a[1] - b[1] for a, b in zip(one["astra"], one["straight"])]
-    row("p50.c1", statistics.median(added), "us", added, max=250)
+    compare("proxy.c1", one, 3)
+    compare("proxy.c32", many, 3)
+    compare("straight.c32", many, 0.95)
+    added_row(one)
     gateway.stop()
     ray.stop()
 
@@ -256,7 +260,7 @@ def measure_haproxy(env, folder, o):
     pin(processes("haproxy"), HOP_CORE)
     ports = {"astra": gateway.port, "haproxy": 8000}
     for connections in (1, 32):
-        ratio_row(f"haproxy.c{connections}", rounds(ports, connections, o), "astra", "haproxy", 1.0)
+        compare(f"haproxy.c{connections}", rounds(ports, connections, o), 1.0)
     gateway.stop()
     ray.stop()
 

@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -84,24 +85,32 @@ def test_counts_pytest(tmp_path):
     assert module.count_pytest(suite, None) == (3, 3, 3)
 
 
+ROW = {"name": "x.a", "value": 3, "unit": "ratio", "peer": "y", "peer_value": 1, "ratio": 3, "runs": [3], "note": ""}
+
+
 @pytest.mark.parametrize(
-    "line, wrong",
+    "changes, wrong",
     [
-        ("hello", "not a line of JSON"),
-        ('{"row": "x.a", "value": "3", "unit": "ms"}', "'value'"),
-        ('{"row": "y.a", "value": 3, "unit": "ms"}', "does not begin"),
-        ('{"row": "x.a", "value": 3}', "'unit'"),
-        ('{"row": "x.a", "value": NaN, "unit": "ms"}', "finite"),
-        ('{"row": "x.a", "value": 3, "unit": "ms", "mni": 1}', "unknown field"),
+        ({"value": "3"}, "'value'"),
+        ({"value": math.nan}, "'value'"),
+        ({"value": True}, "'value'"),
+        ({"name": "y.a"}, "does not begin"),
+        ({"unit": None}, "'unit'"),
+        ({"min": "1"}, "'min'"),
+        ({"mni": 1}, "unknown field 'mni'"),
     ],
 )
-def test_bench_refuses_malformed_rows(line, wrong):
-    assert wrong in load("bench", "bench/run").row_errors("x", line)[1]
+def test_bench_refuses_malformed_rows(changes, wrong):
+    bench = load("bench", "bench/run")
+    assert wrong in bench.row_errors("x", json.dumps(ROW | changes))[1]
+    assert "'note'" in bench.row_errors("x", json.dumps({k: v for k, v in ROW.items() if k != "note"}))[1]
+    assert bench.row_errors("x", "hello")[1] == "not a line of JSON"
+    assert bench.row_errors("x", json.dumps(ROW | {"peer": None, "peer_value": None, "ratio": None}))[1] is None
 
 
 def test_bench_judges_bounds():
     bench = load("bench", "bench/run")
-    row, error = bench.row_errors("x", '{"row": "x.a", "value": 2.9, "unit": "ratio", "min": 3}')
-    assert error is None and bench.row_text(row)[1] is False
-    row, _ = bench.row_errors("x", '{"row": "x.a", "value": 3, "unit": "ratio", "min": 3, "max": 4}')
-    assert bench.row_text(row)[1] is True
+    row, error = bench.row_errors("x", json.dumps(ROW | {"value": 2.9, "min": 3}))
+    assert error is None and bench.row_verdict(row)[1] is False and "MISS" in bench.row_verdict(row)[0]
+    assert bench.row_verdict(ROW | {"min": 3, "max": 4})[1] is True
+    assert bench.row_verdict(ROW) == (None, True)
