@@ -237,6 +237,7 @@ def added_row(measured):
     own, straight = ([median for _, median in measured[name]] for name in ("astra", "straight"))
     added = [a - b for a, b in zip(own, straight)]
     row("serve-noop.p50.c1", statistics.median(added), "us", added, peer=PEERS["straight"], peer_value=0,
+        ratio=statistics.median(b / a for a, b in zip(own, straight)),
         note=f"p50 {statistics.median(own):.0f} us, straight {statistics.median(straight):.0f} us", max=250)
 
 
