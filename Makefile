@@ -62,7 +62,7 @@ pictures:
 	@tools/pictures
 
 fmt:
-	@find src include tests examples -name '*.[ch]' -print0 | xargs -0 -r clang-format-14 -i
+	@find src include tests examples bench -name '*.[ch]' -print0 | xargs -0 -r clang-format-14 -i
 
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz

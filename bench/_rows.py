@@ -15,10 +15,10 @@ def rounded(number):
     return None if number is None else float(f"{number:.5g}")
 
 
-def ratio_rows(bench, part, unit, own, peer, theirs, **bounds):
-    """The figure `bench.part` (median of the ratios of pairs) and `bench.detail.part` (what both sides measured)."""
+def ratio_rows(name, detail, unit, own, peer, theirs, **bounds):
+    """The figure `name`, the median of the ratios of pairs, and the row `detail` with what both sides measured."""
     pairs = [a / b for a, b in zip(own, theirs)]
     value = statistics.median(pairs)
     note = f"lowest {min(pairs):.3g}, highest {max(pairs):.3g}"
-    row(f"{bench}.{part}", value, "ratio", pairs, peer=peer, peer_value=1, ratio=value, note=note, **bounds)
-    row(f"{bench}.detail.{part}", statistics.median(own), unit, own, peer=peer, peer_value=statistics.median(theirs), ratio=value)
+    row(name, value, "ratio", pairs, peer=peer, peer_value=1, ratio=value, note=note, **bounds)
+    row(detail, statistics.median(own), unit, own, peer=peer, peer_value=statistics.median(theirs), ratio=value)

@@ -1,8 +1,9 @@
 """Character accuracy of examples/ocr on three real pages, beside rapidocr-onnxruntime 1.4.4 with its defaults.
 
-ocr-accuracy is the lowest of the three pages, .detail.{linn,imageTextN,page} are the pages: 1 is every character right
-(tests/data/ocr/score.py). Each must keep its own bound and may lie at most 0.005 below rapidocr. rapidocr gets the same RGB-decoded pixels, in its own environment under build/; were it not set up
-well (linn below 0.95), the comparison would prove nothing and the benchmark fails. Run by bench/run: one JSON row a line.
+ocr-accuracy is the lowest of the three, .detail.{linn,imageTextN,page} are the pages: 1 is every character right
+(tests/data/ocr/score.py). Each must keep its own bound and may lie at most 0.005 below rapidocr. rapidocr gets the same RGB-decoded
+pixels, in its own environment under build/; were it not set up well (linn below 0.95), the comparison would prove nothing and the
+benchmark fails.
 """
 
 import hashlib

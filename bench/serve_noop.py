@@ -20,18 +20,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from _rows import ratio_rows, row  # noqa: E402
-from starlink import Message, Server  # noqa: E402
+from _gateway import Gateway
+from _peers import ROOT, WORK, wrk
+from _rows import ratio_rows, row
 
-ASTRA = ROOT / "build" / "src" / "astra"
-WORK = ROOT / "build" / "bench"
 REQUIREMENTS = "ray[serve]==2.60.0\n"
 INSIDE = "ASTRA_BENCH_INSIDE"
 RAY_CORE, HOP_CORE = "0", "1"
 PEERS = {"proxy": "Ray's Python proxy", "haproxy": "Ray's HAProxy mode", "straight": "wrk at the replica's own port"}
-APP = {"namespace": "default", "name": "noop"}
 CODE = """
 from ray import serve
 
@@ -162,62 +158,17 @@ class Ray:
         self.out.close()
 
 
-class Gateway:
-    """Astra's gateway, told by a stand-in for the server of one route and one endpoint."""
-
-    def __init__(self, folder, replica):
-        ready = folder / "ready.json"
-        ready.unlink(missing_ok=True)
-        self.server = Server()
-        flags = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "server": self.server.address, "ready-file": ready,
-                 "access-log": folder / "access.log"}
-        words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
-        self.process = subprocess.Popen(["taskset", "-c", HOP_CORE, str(ASTRA), "gateway", *words], stdout=sys.stderr)
-        self.server.wait("SUBSCRIBE")
-        self.server.send(
-            Message("VIEW_BEGIN", sequence=1, snapshot=True),
-            Message("ROUTE", id="r", app=APP, host="*", prefix="/", application="noop", timeout_ms=60000, idle_ms=300000,
-                    wait_ms=10000, max_body_bytes=1 << 26, retry_body_bytes=1 << 20, policy="least", max_ongoing=100,
-                    units_wanted=1),
-            Message("ENDPOINT", id="e", app=APP, unit="noop-aaaaa", application="noop", ip="127.0.0.1", port=replica, state="UP"),
-            Message("VIEW_END", sequence=1),
-        )
-        self.server.wait("VIEW_ACK")
-        self.port = json.loads(ready.read_text())["gateway"]
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
-        self.server.close()
-
-
 # ---- measuring ----
-
-
-def microseconds(text):
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
-    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
-
-
-def wrk(port, connections, seconds):
-    """(requests a second, median latency in microseconds)"""
-    command = ["taskset", "-c", HOP_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s",
-               f"http://127.0.0.1:{port}/"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise RuntimeError(f"wrk at port {port}:\n{text}")
-    rate, median = re.search(r"Requests/sec:\s+([\d.]+)", text), re.search(r"^\s+50%\s+(\S+)", text, re.M)
-    return float(rate[1]), microseconds(median[1])
 
 
 def rounds(ports, connections, o):
     """For each of `ports` its measurements, taken in turns."""
     out = {name: [] for name in ports}
     for name, port in ports.items():
-        wrk(port, connections, 1)  # warm
+        wrk(HOP_CORE, port, connections, 1)  # warm
     for number in range(o.pairs):
         for name in list(ports) if number % 2 == 0 else reversed(list(ports)):
-            out[name].append(wrk(ports[name], connections, o.seconds))
+            out[name].append(wrk(HOP_CORE, ports[name], connections, o.seconds)[1:])
         say(f"c{connections} {number + 1}/{o.pairs}: " + ", ".join(
             f"{name} {rates[-1][0]:.0f}/s p50 {rates[-1][1]:.0f} us" for name, rates in out.items()))
     return out
@@ -229,7 +180,8 @@ def rates_of(measured, name):
 
 def compare(part, measured, least):
     name = part.partition(".")[0]
-    ratio_rows("serve-noop", part, "requests/s", rates_of(measured, "astra"), PEERS[name], rates_of(measured, name), min=least)
+    own, theirs = rates_of(measured, "astra"), rates_of(measured, name)
+    ratio_rows(f"serve-noop.{part}", f"serve-noop.detail.{part}", "requests/s", own, PEERS[name], theirs, min=least)
 
 
 def added_row(measured):
@@ -243,7 +195,7 @@ def added_row(measured):
 
 def measure_direct(env, folder, o):
     ray = Ray(env, folder, "RAY_SERVE_ENABLE_DIRECT_INGRESS")
-    gateway = Gateway(folder, ray.replica)
+    gateway = Gateway(folder, HOP_CORE, [ray.replica], folder / "access.log")
     pin(processes("ProxyActor"), HOP_CORE)
     ports = {"astra": gateway.port, "proxy": 8000, "straight": ray.replica}
     one, many = rounds(ports, 1, o), rounds(ports, 32, o)
@@ -257,7 +209,7 @@ def measure_direct(env, folder, o):
 
 def measure_haproxy(env, folder, o):
     ray = Ray(env, folder, "RAY_SERVE_ENABLE_HA_PROXY")
-    gateway = Gateway(folder, ray.replica)
+    gateway = Gateway(folder, HOP_CORE, [ray.replica], folder / "access.log")
     pin(processes("haproxy"), HOP_CORE)
     ports = {"astra": gateway.port, "haproxy": 8000}
     for connections in (1, 32):
