@@ -209,7 +209,7 @@ void d_clean_run(void *member);                                     /* in the po
 /* run.c: from the shim's start to its end */
 void d_run_start(struct d_member *m);
 bool d_run_adopt(struct d_member *m); /* false: there is nothing to adopt */
-void d_run_up(struct d_member *m); /* STARTING -> UP, and the folder remembers it */
+void d_run_up(struct d_member *m);    /* STARTING -> UP, and the folder remembers it */
 void d_run_term(struct d_member *m);
 void d_run_digest(const struct d_member *m, struct a_buf *ret_text); /* the log's last words */
 
