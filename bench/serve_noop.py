@@ -21,49 +21,19 @@ import urllib.request
 from pathlib import Path
 
 from _gateway import Gateway
-from _peers import ROOT, WORK, wrk
+from _peers import wrk
+from _platform import CODE, unpacked
 from _rows import ratio_rows, row
 
-REQUIREMENTS = "ray[serve]==2.60.0\n"
 INSIDE = "ASTRA_BENCH_INSIDE"
 RAY_CORE, HOP_CORE = "0", "1"
 PEERS = {"proxy": "Ray's Python proxy", "haproxy": "Ray's HAProxy mode", "straight": "wrk at the replica's own port"}
-CODE = """
-from ray import serve
-
-@serve.deployment(max_ongoing_requests=100, ray_actor_options={"num_cpus": 0})
-class Noop:
-    async def __call__(self, request):
-        return "ok"
-
-app = Noop.bind()
-"""
-
 
 def say(text):
     print(f"serve-noop: {text}", file=sys.stderr, flush=True)
 
 
 # ---- the world around ----
-
-
-def environment(given):
-    """An unpacked environment with Ray."""
-    if given:
-        return Path(given).resolve()
-    folder = WORK / "env-ray"
-    if (folder / "astra-env.json").exists():
-        return folder
-    WORK.mkdir(parents=True, exist_ok=True)
-    requirements, archive = WORK / "ray.txt", WORK / "env-ray.tar.zst"
-    requirements.write_text(REQUIREMENTS)
-    say("packing an environment")
-    packer = [sys.executable, "-m", "astra.envpack", "pack", requirements, "-o", archive, "--cache", WORK / "cache"]
-    subprocess.run(packer, check=True, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": str(ROOT / "python")})
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    subprocess.run(["tar", "--zstd", "-xf", archive, "-C", folder], check=True)
-    return folder
 
 
 def enter():
@@ -225,7 +195,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3, help="of one measurement")
     o = parser.parse_args()
-    env = environment(o.env)
+    env = Path(o.env).resolve() if o.env else unpacked()
     if INSIDE not in os.environ:
         return enter()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
