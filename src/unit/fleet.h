@@ -32,6 +32,9 @@
 #define UNIT_CAPACITY_APART_MS 1000
 /* Serve heals itself within seconds when it can; after this an UNHEALTHY unit is replaced. */
 #define UNIT_UNHEALTHY_MS 60000
+/* A unit that lacks a worker waits for the new one, however long that takes to start, until its budget has so
+ * many failures: Ray gives a worker 30 s to register, which a busy machine misses now and then. */
+#define UNIT_WORKER_FAILURES 3
 /* Records of units whose nodes have not come back when the adopt phase ends wait this long before they count
  * as lost (as long as a closed connection). */
 #define UNIT_ABSENT_MS 10000

@@ -15,6 +15,20 @@ static void unit_condemn(struct unit *unit, enum a_reason reason)
     unit->fleet->dirty = true;
 }
 
+/* A worker is bound and starts, and did not fail so often that the unit is no good. One that finds no place
+ * is not coming: another cluster may have room for the whole unit. */
+static bool worker_is_coming(const struct unit *unit)
+{
+    const uint64_t starts =
+        A_SM_BIT(A_MEMBER_BOUND) | A_SM_BIT(A_MEMBER_FETCHING) | A_SM_BIT(A_MEMBER_STARTING);
+    if (budget_count(&unit->budget, unit->fleet->now_ms) >= UNIT_WORKER_FAILURES)
+        return false;
+    unit_foreach_member (m, unit)
+        if (!m->at.head && !m->gone && !m->leaving && !m->restored && (starts & A_SM_BIT(m->sm.state)) != 0)
+            return true;
+    return false;
+}
+
 /* Whether the unit as a whole has to be replaced, though it may still serve. */
 static void unit_judge(struct unit *unit)
 {
@@ -22,13 +36,17 @@ static void unit_judge(struct unit *unit)
     struct unit_fleet *self = unit->fleet;
     bool unhealthy = unit_in(unit, A_SM_BIT(A_UNIT_UNHEALTHY));
     enum a_reason reason = A_REASON_NONE;
+    bool coming = worker_is_coming(unit);
+    if (unhealthy && (coming || unit->awaits_worker))
+        unit->unhealthy_ms = self->now_ms;
+    unit->awaits_worker = coming;
     if (head != NULL && head->node_drains)
         reason = A_REASON_DRAINED;
     else if (unhealthy && unit->reason == A_REASON_HEAD_LOST)
         reason = A_REASON_HEAD_LOST;
     else if (unhealthy && self->now_ms - unit->unhealthy_ms >= UNIT_UNHEALTHY_MS)
         reason = A_REASON_HEALTH_CHECK_FAILED;
-    else if (unhealthy)
+    else if (unhealthy && !coming)
         fleet_at(self, unit->unhealthy_ms + UNIT_UNHEALTHY_MS);
     unit_condemn(unit, reason);
 }

@@ -66,7 +66,8 @@ struct unit {
     struct fleet_budget budget;
     enum a_reason reason, condemn_reason;
     enum unit_endpoints endpoints;
-    uint32_t attempt; /* the highest that was used for any member */
+    bool awaits_worker; /* a worker's replacement is on its way: being UNHEALTHY counts from its arrival */
+    uint32_t attempt;   /* the highest that was used for any member */
     struct a_unit_name name;
     struct a_name cluster;
     bool granted;   /* the gang waits for its record or its binding */
@@ -149,6 +150,8 @@ bool unit_member_move(struct unit *unit, struct fleet_member *m, enum a_member_s
 bool fleet_has_ended(const struct unit_fleet *self, const char *unit);
 /* Nothing is left: tells, forgets. */
 void unit_end(struct unit *unit, enum a_reason reason);
+/* Failures inside the window. */
+uint32_t budget_count(const struct fleet_budget *b, uint64_t now_ms);
 uint32_t budget_add(struct fleet_budget *b, uint64_t now_ms);
 uint64_t budget_pause_ms(uint32_t failures);
 /* Its successor starts with this unit's budget. */

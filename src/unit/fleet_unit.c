@@ -223,6 +223,14 @@ void unit_end(struct unit *unit, enum a_reason reason)
     fleet_unit_free(unit);
 }
 
+uint32_t budget_count(const struct fleet_budget *b, uint64_t now_ms)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->n; i++)
+        n += now_ms - b->at_ms[i] < UNIT_BUDGET_WINDOW_MS;
+    return n;
+}
+
 uint32_t budget_add(struct fleet_budget *b, uint64_t now_ms)
 {
     uint32_t keep = 0;

@@ -94,6 +94,51 @@ def head_of(unit):
     return next(member for member in unit["members"] if member["role"] == "head")
 
 
+def worker_of(unit):
+    return next(member for member in unit["members"] if member["role"] == "worker")
+
+
+TEAM = {
+    "head": {"cpu": 0.5, "memory": "1500Mi", "serves": "never"},
+    "workers": [{"name": "w", "count": 1, "cpu": 1, "memory": "1500Mi"}],
+}
+WORKER_S = 480  # Ray gives a worker 30 s to register; on a busy machine the platform may have to try again
+
+
+def kill_worker(platform, name):
+    """Of one unit of an app whose heads serve nothing, under traffic of its own: only the worker is placed again."""
+    before = {unit["name"]: unit for unit in platform.wait_ready(name)}
+    killed = next(iter(before.values()))
+    worker = worker_of(killed)
+    heads = {unit: {pid: s for pid, s in members(unit, "head/").items() if "ray::IDLE" not in command(pid)} for unit in before}
+    shims = {head_of(unit)["pid"] for unit in before.values()}
+    assert shims <= {pid for pids in heads.values() for pid in pids}
+
+    def replaced():
+        units = {unit["name"]: unit for unit in platform.units(name)}
+        now = worker_of(units[killed["name"]])
+        ready = all(unit["state"] == "READY" for unit in units.values())
+        return units.keys() == before.keys() and ready and now["attempt"] > worker["attempt"] and now["state"] == "UP" and units
+
+    with Traffic(platform.client()["gateway"], f"/{name}/x") as own:
+        wait_for("requests", lambda: own.sent >= 40, 60)
+        kill(members(killed["name"], worker["name"] + "/"))
+        units = platform.wait("another worker", replaced, WORKER_S)
+        sent = own.sent
+        wait_for("requests of both units", lambda: own.sent >= sent + 40, 60)
+    assert own.failed == []
+    assert same(heads)
+    for unit in before:
+        assert (head_of(units[unit])["pid"], head_of(units[unit])["attempt"]) == (
+            head_of(before[unit])["pid"], head_of(before[unit])["attempt"],
+        )  # fmt: skip
+        assert unit == killed["name"] or worker_of(units[unit])["pid"] == worker_of(before[unit])["pid"]
+    failed = [event["message"] for event in platform.events(name) if event["reason"] == "RayStartFailed"]
+    told = [message for message in failed if "-> EXITED" in message]
+    assert all("its last words" in message for message in told), told
+    print(f"{len(told)} workers missed their start")
+
+
 def test_unit_and_its_agent_are_killed(platform, traffic):
     unit = platform.units("noop", "READY")[0]
     agent = platform.pid(unit["nodeName"])
@@ -141,26 +186,36 @@ def test_server_is_killed(platform, traffic):
     assert same(before)
 
 
+def test_worker_is_killed(platform, traffic):
+    platform.put_app("team", spec("team", **TEAM))
+    kill_worker(platform, "team")
+
+
 def test_store_is_lost(platform, traffic, ray_environment):
-    before = processes(platform, "noop")
+    """An app of heads alone, and one with workers: of that, the new store must learn the units' Ray tokens, too."""
+    platform.put_app("team", spec("team", **TEAM))
+    platform.wait_ready("team")
+    before = {**processes(platform, "noop"), **processes(platform, "team")}
     platform.hold("server")
     store = platform.data / "server"
     for path in list(store.glob("astra.db*")):
         path.rename(platform.data.parent / path.name)
     platform.release("server")
 
-    def orphan():
-        found = {item["name"]: item for item in platform.api("GET", "/orphans")["items"]}
-        return found.get("noop", {}).get("adoptable")
+    def orphans():
+        return {item["name"] for item in platform.api("GET", "/orphans")["items"] if item["adoptable"]} == {"noop", "team"}
 
-    platform.wait("the orphan", orphan, 90)
-    assert platform.app("noop")["state"] == "ORPHAN"
+    platform.wait("the orphans", orphans, 90)
+    assert platform.app("noop")["state"] == platform.app("team")["state"] == "ORPHAN"
     assert same(before)
-    platform.api("POST", "/orphans/default/noop/adopt")
-    units = platform.wait_ready("noop", 90)
+    for name in ("noop", "team"):
+        platform.api("POST", f"/orphans/default/{name}/adopt")
+    units = platform.wait_ready("noop", 90) + platform.wait_ready("team", 90)
     assert {unit["name"] for unit in units} == set(before)
     assert same(before)
     put_artifacts(platform, ray_environment)  # their names were in the store, too
+    kill_worker(platform, "team")
+    platform.delete("team")
 
 
 @pytest.mark.may_fail_while_away

@@ -390,6 +390,94 @@ static void test_worker_lost_is_replaced_alone(void **state)
     assert_int_equal(find(w, &u).state, A_UNIT_READY);
 }
 
+/* The replica is gone with its worker: the unit serves no more. */
+static void worker_exits(struct world *w, const struct unit_info *u, const char *name, uint32_t attempt,
+                         enum a_reason reason)
+{
+    struct unit_report r = report_of(w, u, member_index(w, u, name, attempt), A_MEMBER_EXITED);
+    r.reason = reason;
+    r.message = A_VIEW_LIT("The current node timed out during startup");
+    send(w, &r);
+}
+
+static void head_offers(struct world *w, const struct unit_info *u, uint32_t endpoints)
+{
+    struct unit_report head = report_of(w, u, member_index(w, u, "head", 1), A_MEMBER_UP);
+    serves(w, &head, u->revision);
+    head.endpoints = endpoints;
+    send(w, &head);
+}
+
+/* Ray ends a worker that could not register within 30 s: another follows, ever later, and the unit stays the
+ * one it is, however long its worker takes. */
+static void test_worker_that_does_not_register_is_tried_again(void **state)
+{
+    struct world *w = with_workers(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    worker_exits(w, &u, "gpu-1", 1, A_REASON_HEALTH_CHECK_FAILED);
+    head_offers(w, &u, 0);
+    assert_int_equal(find(w, &u).state, A_UNIT_UNHEALTHY);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1); /* at once: it had been up */
+    sleep_ms(w, UNIT_UNHEALTHY_MS + 30000);
+    assert_false(find(w, &u).leaving);
+    worker_exits(w, &u, "gpu-1", 2, A_REASON_RAY_START_FAILED);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
+    sleep_ms(w, budget_pause(2) - 1);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
+    sleep_ms(w, 1);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 2);
+    sleep_ms(w, UNIT_UNHEALTHY_MS + 30000);
+    assert_false(find(w, &u).leaving);
+    struct unit_report up = report_of(w, &u, member_index(w, &u, "gpu-1", 3), A_MEMBER_UP);
+    send(w, &up);
+    sleep_ms(w, UNIT_UNHEALTHY_MS - 1000); /* Serve has its time from here on */
+    assert_false(find(w, &u).leaving);
+    head_offers(w, &u, 1);
+    assert_int_equal(find(w, &u).state, A_UNIT_READY);
+    assert_int_equal(n_units(w), 1);
+    assert_int_equal(find(w, &u).n_members, 3);
+}
+
+/* But a unit whose workers fail on and on is replaced as a whole. */
+static void test_unit_whose_workers_never_come_is_replaced(void **state)
+{
+    struct world *w = with_workers(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    worker_exits(w, &u, "gpu-1", 1, A_REASON_HEALTH_CHECK_FAILED);
+    head_offers(w, &u, 0);
+    for (uint32_t attempt = 2; attempt <= UNIT_WORKER_FAILURES; attempt++) {
+        assert_false(find(w, &u).leaving);
+        worker_exits(w, &u, "gpu-1", attempt, A_REASON_RAY_START_FAILED);
+        sleep_ms(w, budget_pause((int)attempt));
+    }
+    assert_false(find(w, &u).leaving);
+    sleep_ms(w, UNIT_UNHEALTHY_MS);
+    assert_true(find(w, &u).leaving);
+    assert_int_equal(n_units(w), 2);
+}
+
+/* So is one whose worker finds no place: another cluster may have room. */
+static void test_unit_whose_worker_finds_no_place_is_replaced(void **state)
+{
+    struct world *w = with_workers(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    w->hold_place = true;
+    worker_exits(w, &u, "gpu-1", 1, A_REASON_HEALTH_CHECK_FAILED);
+    head_offers(w, &u, 0);
+    for (size_t i = 0; i < UNIT_UNHEALTHY_MS / UNIT_NO_CAPACITY_RETRY_MS; i++) {
+        assert_false(find(w, &u).leaving);
+        struct unit_fleet_event e = {.type = UNIT_FLEET_UNPLACED};
+        e.place.gang = acted(w, UNIT_ACTION_PLACE, i)->gang;
+        e.place.reason = A_REASON_NO_CAPACITY;
+        step(w, e);
+        sleep_ms(w, UNIT_NO_CAPACITY_RETRY_MS);
+    }
+    assert_true(find(w, &u).leaving);
+}
+
 static void test_worker_on_a_draining_node(void **state)
 {
     struct world *w = with_workers(state);
@@ -584,6 +672,9 @@ int main(void)
         T(test_node_of_a_head_drains),
         T(test_silent_node_drains_on),
         T(test_worker_lost_is_replaced_alone),
+        T(test_worker_that_does_not_register_is_tried_again),
+        T(test_unit_whose_workers_never_come_is_replaced),
+        T(test_unit_whose_worker_finds_no_place_is_replaced),
         T(test_worker_on_a_draining_node),
         T(test_restart_rebuilds_from_records),
         T(test_restart_with_a_node_that_never_comes),
