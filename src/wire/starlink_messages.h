@@ -313,6 +313,24 @@
     F(ENUM, 5, reason, OPT, a_reason, 0) \
     F(STR, 6, message, TEXT, 0, 1024)
 
+/* Asked of the head's node when the server has lost a unit's Ray token with its store: workers that it places
+ * later must know it. A node that is older than this frame does not answer. */
+#define WIRE_SL_UNIT_TOKEN(F) \
+    F(U64, 1, request, CRIT, 0, 0) \
+    F(NODE, 2, node, REQ, 0, 0) \
+    F(MSG, 3, claim, REQ, a_claim_id, 0) \
+    F(U64, 4, epoch, CRIT, 0, 0) \
+    F(UUID, 5, store_id, REQ, 0, 0)         /* that the claim carries */
+
+#define WIRE_SL_UNIT_TOKEN_REPLY(F) \
+    F(U64, 1, request, CRIT, 0, 0) \
+    F(NODE, 2, node, REQ, 0, 0) \
+    F(MSG, 3, claim, REQ, a_claim_id, 0) \
+    F(BOOL, 4, ok, CRIT, 0, 0) \
+    F(ENUM, 5, reason, OPT, a_reason, 0) \
+    F(STR, 6, message, TEXT, 0, 1024) \
+    F(STR, 7, ray_token, SECRET, 0, 128)    /* as in BIND */
+
 /* Something happened on a node; for people. */
 #define WIRE_SL_EVENT(F) \
     F(U64, 1, time_unix_ms, OPT, 0, 0)      /* the node's wall clock: shown, never compared */ \
@@ -475,6 +493,8 @@
     M(CLAIM_STATUS, claim_status, 38, WIRE_SL_CLAIM_STATUS) \
     M(UNIT_CONFIG, unit_config, 39, WIRE_SL_UNIT_CONFIG) \
     M(UNIT_CONFIG_REPLY, unit_config_reply, 40, WIRE_SL_UNIT_CONFIG_REPLY) \
+    M(UNIT_TOKEN, unit_token, 41, WIRE_SL_UNIT_TOKEN) \
+    M(UNIT_TOKEN_REPLY, unit_token_reply, 42, WIRE_SL_UNIT_TOKEN_REPLY) \
     M(OPEN_BULK, open_bulk, 48, WIRE_SL_OPEN_BULK) \
     M(BULK_GET, bulk_get, 49, WIRE_SL_BULK_GET) \
     M(BULK_DATA, bulk_data, 50, WIRE_SL_BULK_DATA) \

@@ -48,6 +48,8 @@ class Node:
         self.claims, self.commands = {}, []
         self.state, self.cordoned = "UP", False
         self.behave = lambda claim: "UP"
+        self.texts = {}  # digest -> text of a revision, for a server that lost it
+        self.tokens_refused = 0  # so many questions for a Ray token are refused first
         self.step_s = 0.05
         self._lock = threading.RLock()
         self._sequence, self._attach, self._ports = 0, 0, 20000
@@ -135,7 +137,7 @@ class Node:
 
     def _on_bind(self, m, key):
         claim = self.claims[key]
-        claim.update(claim_state="BOUND", member_state="BOUND")
+        claim.update(claim_state="BOUND", member_state="BOUND", ray_token=m.ray_token)
         self._send("BIND_REPLY", request=m.request, claim=m.claim, ok=True)
         self._status(claim)
         threading.Thread(target=self._bring_up, args=(key,), daemon=True).start()
@@ -153,6 +155,39 @@ class Node:
                     self._status(self.claims[key], reason, message)
                 except OSError:
                     pass  # told again when the server is back
+
+    def exits(self, unit, member, reason, message):
+        """A member ends by itself."""
+        with self._lock:
+            for claim in self.claims.values():
+                if (claim["claim"]["unit"], claim["claim"]["member"]) == (unit, member):
+                    claim["member_state"] = "EXITED"
+                    self._status(claim, reason, message)
+
+    def _on_unit_token(self, m, key):
+        ok, self.tokens_refused = self.tokens_refused <= 0, self.tokens_refused - 1
+        told = {"ray_token": self.claims[key]["ray_token"]} if ok else {"reason": "SUPERSEDED", "message": "not now"}
+        self._send("UNIT_TOKEN_REPLY", request=m.request, claim=m.claim, ok=ok, **told)
+
+    def _on_open_bulk(self, m, _key):
+        if m.purpose == "ARTIFACT" and m.digest in self.texts:
+            threading.Thread(target=self._bulk, args=(m,), daemon=True).start()
+
+    def _bulk(self, m):
+        with starlink.Client(self.address) as bulk:
+            bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", node=self.id, ticket=m.ticket))
+            bulk.wait("WELCOME")
+            bulk.send(Message("BULK_DATA", bytes=self.texts[m.digest]))
+            bulk.send(Message("BULK_END", ok=True))
+
+    def fetch(self, digest):
+        """What an agent fetches: an artifact, or a revision's text."""
+        with starlink.Client(self.address) as bulk:
+            bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", token=self.token, node=self.id))
+            bulk.wait("WELCOME")
+            bulk.send(Message("BULK_GET", digest=digest))
+            bulk.wait("BULK_END")
+            return b"".join(m.bytes for m in bulk.drain("BULK_DATA"))
 
     def _on_release(self, m, key):
         self._send("RELEASE_REPLY", request=m.request, claim=m.claim, ok=True)

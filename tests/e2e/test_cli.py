@@ -408,3 +408,39 @@ def test_orphans(platform, app):
     platform.astra("orphans", "release", "ocr")
     wait_for(lambda: not platform.json("apps")["items"])
     assert not any(node.claims for node in platform.nodes)
+
+
+def test_adopted_units_are_whole_again(platform, app):
+    """The new store never had the units' Ray tokens: the heads' nodes tell them, and a lost worker is replaced."""
+    app.write_text(APP + "  workers: [{name: w, count: 1, cpu: 1, memory: 2Gi}]\n")
+    deploy(platform, app)
+    claims = {(c["claim"]["unit"], c["claim"]["member"]): (node, c) for node in platform.nodes for c in node.claims.values()}
+    assert {member for _, member in claims} == {"head", "w-0"} and len(claims) == 4
+    tokens = {unit: claim["ray_token"] for (unit, _), (_, claim) in claims.items()}
+    assert len(set(tokens.values())) == 2
+    for node, claim in claims.values():
+        node.texts[claim["revision"]["digest"]] = node.fetch(claim["revision"]["digest"])
+        node.tokens_refused = 1
+    platform.stop()
+    platform.start_again(forget=True)
+    for name in ("env@1", "det@4"):
+        (app.parent / "file").write_text(f"bytes of {name}")
+        platform.astra("artifact", "put", app.parent / "file", "--name", name)
+    wait_for(lambda: all(o["adoptable"] for o in platform.json("orphans", "ls")["items"] or [{"adoptable": False}]))
+    platform.astra("orphans", "adopt", "ocr")
+    wait_for(lambda: [u["state"] for u in platform.json("units")["items"]] == ["READY"] * 2)
+    unit = min(tokens)
+    node, old = claims[unit, "w-0"]
+    node.exits(unit, "w-0", "HEALTH_CHECK_FAILED", "the worker's Ray ended")
+
+    def worker():
+        found = [c for n in platform.nodes for c in n.claims.values() if c["claim"]["unit"] == unit and c["role"] == "WORKER"]
+        return found[0] if len(found) == 1 and found[0]["member_state"] == "UP" and found[0] is not old else None
+
+    new = wait_for(worker, 40)
+    assert new["claim"]["attempt"] > old["claim"]["attempt"] and new["ray_token"] == tokens[unit]
+    assert claims[unit, "head"][1] in claims[unit, "head"][0].claims.values()
+    messages = [event["message"] for event in platform.json("events", "ocr")["items"]]
+    assert any("its Ray token is lost" in message and "not now" in message for message in messages)
+    said = (platform.folder / "server.log").read_text() + "".join(messages)
+    assert not any(token in said for token in tokens.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import starlink
-from agentlib import Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst, wait_for
+from agentlib import GIB, Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst, wait_for
 
 NOOP = """
 from ray import serve
@@ -361,3 +361,35 @@ def test_ray_ends_before_it_is_up_while_the_agent_is_away(world, ray_free_enviro
     assert status.reason == "RAY_START_FAILED" and "no Ray in this one" in status.message, status
     assert claim.release().ok
     claim.status(where=lambda m: m.claim_state == "RELEASED")
+
+
+def test_a_head_tells_its_token_to_whom_it_obeys(world, ray_free_environment):
+    """A server that lost its store learns the unit's Ray token again; another store or a lower epoch does not."""
+    server, agent, artifacts = world
+    hello = server.wait("HELLO")
+    revision = artifacts.put(revision_document(ray_free_environment(artifacts, seconds=60)))
+    claim = Claim(server, hello.node, revision)
+    worker = Claim(server, hello.node, revision, member="w-0", role="WORKER", uid=claim.id["app_uid"], mcpu=100, memory_bytes=GIB)
+
+    def told(claim=claim, **other):
+        reply = server.ask("UNIT_TOKEN", **{**claim.common, **other})
+        assert reply.claim == claim.id and bool(reply.get("ray_token")) == bool(reply.get("ok"))
+        return reply.get("ray_token") or reply.message
+
+    for one in (claim, worker):
+        one.reserve()
+        assert "RESERVED" in told(one)
+        assert one.bind().ok
+    assert told() == claim.token
+    assert "another store" in told(store_id=str(uuid.uuid4()))
+    assert "epoch 5" in told(epoch=4)
+    assert "BOUND" in told(worker)  # only heads are asked
+    agent.kill(9)
+    server.forget_peer()
+    agent.start()
+    server.wait("SNAPSHOT_END", claims=2)
+    assert told(epoch=6) == claim.token
+    assert claim.token not in agent.log_text()
+    for one in (worker, claim):
+        assert one.release().ok
+        one.status(where=lambda m: m.claim_state == "RELEASED")

@@ -314,6 +314,32 @@ static void test_adoption(void **state)
     world_deinit(&w);
 }
 
+/* Who may be told what a claim was bound with: whom it would obey. */
+static void test_authority(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    struct a_claim_id id = claim_id(1, 1, 1), other = claim_id(1, 2, 1);
+    const struct a_uuid a = {STORE_A}, b = {STORE_B};
+    assert_int_equal(sl_node_authority(&w.node, &id, &a, 5), SL_NODE_UNKNOWN_CLAIM);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RESERVE, id, 5, STORE_A)), SL_NODE_OK);
+    assert_int_equal(sl_node_authority(&w.node, &id, &a, 5), SL_NODE_WRONG_STATE);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_BIND, id, 5, STORE_A)), SL_NODE_OK);
+    assert_int_equal(sl_node_authority(&w.node, &id, &a, 5), SL_NODE_OK);
+    assert_int_equal(sl_node_authority(&w.node, &id, &a, 4), SL_NODE_STALE_EPOCH);
+    assert_int_equal(sl_node_authority(&w.node, &id, &b, 9), SL_NODE_WRONG_STORE);
+    assert_int_equal(sl_node_authority(&w.node, &other, &a, 5), SL_NODE_UNKNOWN_CLAIM);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RESERVE, other, 7, STORE_A)), SL_NODE_OK);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_BIND, other, 7, STORE_A)), SL_NODE_OK);
+    assert_int_equal(sl_node_authority(&w.node, &id, &a, 6),
+                     SL_NODE_STALE_EPOCH); /* 7 was seen of this app */
+    assert_int_equal(sl_node_authority(&w.node, &id, &a, 7), SL_NODE_OK);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RELEASE, id, 7, STORE_A)), SL_NODE_OK);
+    assert_int_not_equal(sl_node_authority(&w.node, &id, &a, 7), SL_NODE_OK);
+    world_deinit(&w);
+}
+
 static void test_slept(void **state)
 {
     (void)state;
@@ -414,9 +440,11 @@ static void test_search(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),          cmocka_unit_test(test_refusals), cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_persist_first), cmocka_unit_test(test_adoption), cmocka_unit_test(test_slept),
-        cmocka_unit_test(test_file_refused),  cmocka_unit_test(test_search),
+        cmocka_unit_test(test_life),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_marks),    cmocka_unit_test(test_persist_first),
+        cmocka_unit_test(test_adoption), cmocka_unit_test(test_authority),
+        cmocka_unit_test(test_slept),    cmocka_unit_test(test_file_refused),
+        cmocka_unit_test(test_search),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,8 @@ void d_report_claim(struct d_agent *a, const struct sl_claim *c);
 void d_report_member(struct d_member *m); /* sends when something changed */
 void d_report_node(struct d_agent *a, uint64_t request);
 void d_report_all(struct d_agent *a); /* after WELCOME */
+/* Answers who may know it: the store and the epoch that the claim obeys. */
+void d_report_token(struct d_agent *a, const struct wire_sl_unit_token *asked);
 void d_report_reply(struct d_agent *a, const struct sl_node_action *action);
 
 /* fetch.c: done(ctx, rc, error) once, on the loop; cancel before that. `error` is gone when it returns. */

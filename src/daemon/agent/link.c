@@ -209,6 +209,9 @@ static void message_take(void *ctx, struct net_link *l, const struct wire_sl_mes
     case WIRE_SL_T_UNIT_CONFIG:
         config_take(a, &m->unit_config);
         break;
+    case WIRE_SL_T_UNIT_TOKEN:
+        d_report_token(a, &m->unit_token);
+        break;
     case WIRE_SL_T_NODE_COMMAND:
         command_take(a, &m->node_command);
         break;

@@ -212,6 +212,31 @@ static void reserve_reply(const struct d_agent *a, const struct sl_node_action *
     }
 }
 
+void d_report_token(struct d_agent *a, const struct wire_sl_unit_token *asked)
+{
+    A_BUF_AUTO struct a_buf text = {0};
+    struct wire_sl_message m = {.type = WIRE_SL_T_UNIT_TOKEN_REPLY};
+    const struct sl_claim *c = sl_node_find(&a->node, &asked->claim);
+    const struct d_member *member = c != NULL ? d_member_find(a, c->number) : NULL;
+    struct sl_node_action refusal = {.claim = (struct sl_claim *)(uintptr_t)c,
+                                     .epoch = sl_node_epoch(&a->node, &asked->claim.app_uid)};
+    refusal.result = sl_node_authority(&a->node, &asked->claim, &asked->store_id, asked->epoch);
+    if (refusal.result == SL_NODE_OK && (member == NULL || !member->head))
+        refusal.result = SL_NODE_WRONG_STATE;
+    refusal_print(&refusal, &text);
+    m.unit_token_reply = (struct wire_sl_unit_token_reply){
+        .request = asked->request,
+        .node = a->id,
+        .claim = asked->claim,
+        .ok = refusal.result == SL_NODE_OK,
+        .reason = result_reason(refusal.result),
+        .message = a_buf_view(&text),
+    };
+    if (m.unit_token_reply.ok)
+        m.unit_token_reply.ray_token = sys_secret_view(&member->token);
+    d_link_send(a, &m);
+}
+
 #define REPLY_FILL(field, upper)                                                                             \
     do {                                                                                                     \
         m.type = WIRE_SL_T_##upper##_REPLY;                                                                  \

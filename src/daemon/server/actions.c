@@ -9,6 +9,7 @@
 #include "daemon/server/server.h"
 #include "daemon/server/store_keys.h"
 #include "sys/log.h"
+#include "sys/random.h"
 
 struct d_action {
     struct a_list link; /* of server.actions */
@@ -84,7 +85,9 @@ static void place(struct server *s, struct d_app *app, const struct unit_action 
                                              .head = a->members[i].head,
                                              .capacity = a->members[i].capacity,
                                              .attempt = a->attempts[i]};
-    d_unit_get(s, app, &a->unit);
+    struct d_unit *unit = d_unit_get(s, app, &a->unit);
+    if (unit->ray_token[0] == '\0' && a->cluster.s[0] == '\0') /* a whole unit: nobody knows another token */
+        sys_random_hex(unit->ray_token, 32);
     struct sl_gang_request request = {.gang = d_gang_new(s, app, a),
                                       .app = app->ref,
                                       .app_uid = app->uid,

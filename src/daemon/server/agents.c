@@ -335,6 +335,12 @@ static bool speaks_for(const struct d_peer *p, const struct wire_sl_message *m)
     case WIRE_SL_T_RELEASE_REPLY:
         node = &m->release_reply.node;
         break;
+    case WIRE_SL_T_UNIT_CONFIG_REPLY:
+        node = &m->unit_config_reply.node;
+        break;
+    case WIRE_SL_T_UNIT_TOKEN_REPLY:
+        node = &m->unit_token_reply.node;
+        break;
     default:
         return true;
     }
@@ -375,6 +381,9 @@ void d_agent_message(struct d_peer *p, const struct wire_sl_message *m)
         break;
     case WIRE_SL_T_UNIT_CONFIG_REPLY:
         on_config_reply(s, &m->unit_config_reply);
+        break;
+    case WIRE_SL_T_UNIT_TOKEN_REPLY:
+        d_ray_token_take(s, &m->unit_token_reply);
         break;
     case WIRE_SL_T_EVENT:
         on_event(s, &m->event);

@@ -9,7 +9,6 @@
 #include "base/assert.h"
 #include "daemon/server/server.h"
 #include "sys/log.h"
-#include "sys/random.h"
 
 /* A unit (or a member of it) on its way: what BIND must say that the claimer does not know. */
 struct d_gang {
@@ -50,7 +49,6 @@ struct d_unit *d_unit_get(struct server *s, struct d_app *app, const struct a_un
     u = a_new(struct d_unit);
     u->name = *name;
     u->app = app;
-    sys_random_hex(u->ray_token, 32);
     a_map_put_str(&s->units, &u->link, u->name.s);
     return u;
 }
@@ -168,7 +166,9 @@ static void report(struct server *s, struct d_app *app, const struct sl_resource
                             .warmed = c->warmed,
                             .endpoints = replicas_of(c)};
     snprintf(r.host, sizeof r.host, "%s", node->facts.host);
-    d_unit_get(s, app, &c->claim.unit);
+    struct d_unit *unit = d_unit_get(s, app, &c->claim.unit);
+    if (r.head)
+        d_ray_token_ask(s, unit, claim);
     d_fleet_event(s, app, &(struct unit_fleet_event){.type = UNIT_FLEET_REPORT, .report = &r});
 }
 
@@ -296,12 +296,18 @@ static void send_bind(struct server *s, const struct sl_sched_update_item *u)
 {
     const struct sl_claim_order *o = &u->order;
     const struct d_gang *g = gang_find(s, u->gang);
-    const struct d_unit *unit = d_unit_find(s, &o->id.unit);
+    struct d_unit *unit = d_unit_find(s, &o->id.unit);
     struct d_app *app = d_app_by_uid(s, &o->id.app_uid);
     if (g == NULL || unit == NULL || app == NULL)
         return;
     struct unit_info info = {0};
     (void)unit_fleet_find(app->fleet, &o->id.unit, &info);
+    if (unit->ray_token[0] == '\0') { /* the claimer asks for this BIND again and again */
+        const struct sl_resource_claim *head = sl_resource_claim(&s->resource, &info.head_node, &info.head);
+        if (head != NULL)
+            d_ray_token_ask(s, unit, head);
+        return;
+    }
     struct wire_sl_message m = {.type = WIRE_SL_T_BIND};
     m.bind = (struct wire_sl_bind){.request = ++s->request,
                                    .node = u->node,
@@ -377,6 +383,9 @@ static void gang_tell(struct server *s, struct d_gang *g, enum unit_fleet_event_
     }
     if (type == UNIT_FLEET_UNPLACED && u->reason == A_REASON_NO_CAPACITY)
         sl_explain_print(&why, &u->explain);
+    const struct d_unit *unit = d_unit_find(s, &g->unit);
+    if (type == UNIT_FLEET_UNPLACED && why.len == 0 && unit != NULL && unit->ray_token[0] == '\0')
+        a_buf_add_str(&why, "its unit's Ray token is lost, and the node of its head did not tell it");
     struct unit_fleet_event e = {.type = type};
     e.place.gang = g->fleet_number;
     e.place.members = members;

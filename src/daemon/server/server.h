@@ -39,6 +39,7 @@
 #define D_SERVER_ORPHAN_TEXT_MS 60000
 /* A text that did not come is asked for again. */
 #define D_SERVER_ORPHAN_ASK_MS 2000
+#define D_SERVER_TOKEN_ASK_MS 2000 /* for a unit's Ray token, again */
 #define D_SERVER_BEAT_MS 1000
 
 /* ---- events ---- */
@@ -112,7 +113,10 @@ struct d_unit {
     struct a_map_link link; /* of server.units, by name */
     struct a_unit_name name;
     struct d_app *app;
-    char ray_token[65]; /* 64 hex digits; in the unit's record */
+    char ray_token[65]; /* 64 hex digits; in the unit's record. Empty: lost with a store, its head's node
+                           knows */
+    uint64_t token_asked_ms;
+    bool token_refused_told;
     enum unit_endpoints endpoints;
     uint64_t sequence;      /* DRAINING: WITHDRAWN is owed for it */
     uint64_t view_sequence; /* of the view that carried it */
@@ -284,6 +288,12 @@ const struct wire_sl_claim_status *d_claim_status(const struct sl_resource_claim
 struct d_unit *d_unit_find(const struct server *s, const struct a_unit_name *name);
 struct d_unit *d_unit_get(struct server *s, struct d_app *app,
                           const struct a_unit_name *name); /* made when absent */
+
+/* ---- ray_tokens.c: tokens that were lost with a store ---- */
+
+/* Asks the head's node for the unit's token when it is not known, now and then. */
+void d_ray_token_ask(struct server *s, struct d_unit *unit, const struct sl_resource_claim *head);
+void d_ray_token_take(struct server *s, const struct wire_sl_unit_token_reply *reply);
 
 /* ---- actions.c: what fleets ask for ---- */
 

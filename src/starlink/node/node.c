@@ -238,6 +238,17 @@ static enum sl_node_result authority(const struct sl_node *self, const struct sl
     return e->epoch < sl_node_epoch(self, &e->id.app_uid) ? SL_NODE_STALE_EPOCH : SL_NODE_OK;
 }
 
+enum sl_node_result sl_node_authority(const struct sl_node *self, const struct a_claim_id *id,
+                                      const struct a_uuid *store_id, uint64_t epoch)
+{
+    const struct sl_node_event e = {.id = *id, .store_id = *store_id, .epoch = epoch};
+    const struct sl_claim *c = sl_node_find(self, id);
+    if (c == NULL || c->state.state == A_CLAIM_RELEASED)
+        return SL_NODE_UNKNOWN_CLAIM;
+    enum sl_node_result result = authority(self, &e, c);
+    return result == SL_NODE_OK && c->state.state != A_CLAIM_BOUND ? SL_NODE_WRONG_STATE : result;
+}
+
 static void payload_take(struct sl_claim *c, struct sl_node_request *r)
 {
     a_free(c->payload);

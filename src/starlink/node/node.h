@@ -202,6 +202,10 @@ const struct sl_claim *sl_node_find(const struct sl_node *self, const struct a_c
 const struct sl_claim *sl_node_find_number(const struct sl_node *self, uint64_t number);
 /* The highest epoch persisted for the app, 0 when none. */
 uint64_t sl_node_epoch(const struct sl_node *self, const struct a_uuid *app_uid);
+/* What a request about this claim under that store and epoch would be answered, as far as its authority goes:
+ * OK when the claim is bound here, that store's, and no higher epoch of the app was seen. */
+enum sl_node_result sl_node_authority(const struct sl_node *self, const struct a_claim_id *id,
+                                      const struct a_uuid *store_id, uint64_t epoch);
 /* Checks the invariants N1 to N5 of docs/components/node.md; aborts on a broken one. For tests and
  * simulations. */
 void sl_node_check(const struct sl_node *self);
