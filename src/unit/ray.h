@@ -155,5 +155,8 @@ const char *unit_ray_app_status_name(enum unit_ray_app_status s);
 /* The last lines of a log that a person needs: cuts Ray's colours and its own chatter, keeps the end of the
  * last traceback or error, at most `max` bytes. */
 void unit_ray_log_digest(struct a_view log, size_t max, struct a_buf *ret_text);
+/* The line of a digest that names the last exception ("ImportError: no module ..."); empty when there is no
+ * traceback. It lies within `digest`. */
+struct a_view unit_ray_log_cause(struct a_view digest);
 
 #endif

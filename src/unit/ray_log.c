@@ -57,3 +57,28 @@ void unit_ray_log_digest(struct a_view log, size_t max, struct a_buf *ret_text)
         v.len--;
     a_buf_add_view(ret_text, v);
 }
+
+/* "pkg.SomeError: what" or "SomeError" */
+static bool is_exception(struct a_view line)
+{
+    size_t i = 0;
+    while (i < line.len &&
+           ((line.ptr[i] >= 'A' && line.ptr[i] <= 'Z') || (line.ptr[i] >= 'a' && line.ptr[i] <= 'z') ||
+            (line.ptr[i] >= '0' && line.ptr[i] <= '9') || line.ptr[i] == '.' || line.ptr[i] == '_'))
+        i++;
+    bool word = i > 0 && (line.ptr[0] < '0' || line.ptr[0] > '9');
+    return word && (i == line.len || line.ptr[i] == ':');
+}
+
+struct a_view unit_ray_log_cause(struct a_view digest)
+{
+    struct a_view cause = {"", 0}, rest = digest;
+    bool in_frames = false; /* the lines of a traceback are indented, and its exception follows them */
+    while (rest.len > 0) {
+        struct a_view line = a_view_split(rest, '\n', &rest);
+        if (in_frames && is_exception(line))
+            cause = line;
+        in_frames = line.len > 0 && line.ptr[0] == ' ';
+    }
+    return cause;
+}

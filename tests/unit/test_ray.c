@@ -243,6 +243,31 @@ static void test_odd_replies(void **state)
     a_arena_deinit(&arena);
 }
 
+static void test_log_cause(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *digest, *cause;
+    } cases[] = {
+        {"", ""},
+        {"one\ntwo: three\n", ""},
+        {"Traceback (most recent call last):\n  File \"node.py\", line 440, in __init__\n    raise "
+         "Exception(\n"
+         "Exception: The current node timed out during startup. This could happen\n2026-11-23 the end",
+         "Exception: The current node timed out during startup. This could happen"},
+        {"  raise A\nAError: first\n\nDuring handling of the above exception, another exception occurred:\n\n"
+         "  File \"b\"\npkg.BError: last\nmore: of it",
+         "pkg.BError: last"},
+        {"    raise StopIteration\nStopIteration", "StopIteration"},
+        {"  indented\n2026: a line of a log\n  indented\n[x] another", ""},
+    };
+    for (size_t i = 0; i < A_ARRAY_SIZE(cases); i++) {
+        struct a_view cause = unit_ray_log_cause(a_view_str(cases[i].digest));
+        assert_int_equal(cause.len, strlen(cases[i].cause));
+        assert_memory_equal(cause.ptr, cases[i].cause, cause.len);
+    }
+}
+
 static void test_log_digest(void **state)
 {
     (void)state;
@@ -267,7 +292,7 @@ int main(void)
         cmocka_unit_test(test_head),       cmocka_unit_test(test_worker),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_body),
         cmocka_unit_test(test_real_reply), cmocka_unit_test(test_odd_replies),
-        cmocka_unit_test(test_log_digest),
+        cmocka_unit_test(test_log_digest), cmocka_unit_test(test_log_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,6 +102,9 @@ static void member_ended(struct d_member *m)
     }
     end_print(m, &text);
     d_run_digest(m, &log);
+    struct a_view cause = unit_ray_log_cause(a_buf_view(&log));
+    if (cause.len > 0 && m->shim_state.phase == D_SHIM_EXITED && m->shim_state.exit_code != 0)
+        a_buf_addf(&text, ": " A_VIEW_FMT, A_VIEW_ARG(cause));
     if (log.len > 0)
         a_buf_addf(&text, "; its last words:\n%s", log.ptr);
     a_error_set(&e, A_CODE_RAY_START, "%s", text.ptr);
