@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 
 import pytest
