@@ -29,6 +29,7 @@ INSIDE = "ASTRA_BENCH_INSIDE"
 RAY_CORE, HOP_CORE = "0", "1"
 PEERS = {"proxy": "Ray's Python proxy", "haproxy": "Ray's HAProxy mode", "straight": "wrk at the replica's own port"}
 
+
 def say(text):
     print(f"serve-noop: {text}", file=sys.stderr, flush=True)
 
