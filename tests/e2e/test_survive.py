@@ -23,6 +23,9 @@ class Noop:
 app = Noop.bind()
 """
 
+RAISES = CODE.replace(
+    "    async def __call__", "    def __init__(self):\n        raise ValueError('this is no model')\n\n    async def __call__"
+)
 BROKEN = "raise ValueError('no such thing as an app here')\n"
 
 
@@ -258,6 +261,14 @@ def test_app_that_cannot_be_imported(platform, traffic):
     told = [event for event in platform.events("bad") if event["reason"] == "ImportFailed"]
     assert "no such thing as an app here" in told[0]["message"]
     platform.delete("bad")
+
+
+def test_app_whose_constructor_raises(platform, traffic):
+    platform.put_artifact("raises@1", tar_zst({"noop.py": RAISES}))
+    platform.put_app("raises", spec("raises", "raises@1", units=1))
+    unit = failed(platform, "raises")
+    assert unit["reason"] == "ImportFailed" and "this is no model" in unit["message"], unit
+    platform.delete("raises")
 
 
 def test_environment_that_is_no_archive(platform, traffic):

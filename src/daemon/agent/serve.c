@@ -142,6 +142,18 @@ static void deployed_check(struct d_serve *s)
             SYS_STR("unit", s->member->id.unit.s));
 }
 
+/* What Ray says of a failed application. Its own message may only name the deployments ("Failed to update the
+ * deployments ['Ocr']"); theirs have what happened. */
+static void failure_print(const struct unit_ray_app *app, struct a_buf *text)
+{
+    a_buf_add_str(text, app->message);
+    for (size_t i = 0; i < app->n_deployments; i++) {
+        const struct unit_ray_deployment *d = &app->deployments[i];
+        if (strcmp(d->status, "DEPLOY_FAILED") == 0 || strcmp(d->status, "UNHEALTHY") == 0)
+            a_buf_addf(text, "\n%s: %s", d->name, d->message);
+    }
+}
+
 /* The first application that failed to deploy, in Ray's own words. */
 static void failures_check(struct d_serve *s)
 {
@@ -150,8 +162,10 @@ static void failures_check(struct d_serve *s)
         const struct unit_ray_app *app = &s->status.apps[i];
         if (app->status != UNIT_RAY_APP_DEPLOY_FAILED)
             continue;
+        A_BUF_AUTO struct a_buf said = {0};
         A_BUF_AUTO struct a_buf text = {0};
-        unit_ray_log_digest(a_view_str(app->message), MESSAGE_BYTES, &text);
+        failure_print(app, &said);
+        unit_ray_log_digest(a_buf_view(&said), MESSAGE_BYTES, &text);
         bool model = text.len > 0 && strstr(text.ptr, "astra.tfcc.Error") != NULL;
         d_member_say(m, model ? A_REASON_MODEL_LOAD_FAILED : A_REASON_IMPORT_FAILED,
                      "Serve application %s failed to deploy: %s", app->name, text.len > 0 ? text.ptr : "");
