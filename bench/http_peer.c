@@ -94,7 +94,7 @@ static bool serve(struct end *e)
 static bool forward(struct end *e)
 {
     ssize_t len = recv(e->fd, buffer, sizeof buffer, 0);
-    return len > 0 && write_all(e->other->fd, buffer, (size_t)len);
+    return len > 0 && e->other->fd >= 0 && write_all(e->other->fd, buffer, (size_t)len);
 }
 
 static void pair(int epoll, int fd, const char *to)
@@ -108,12 +108,15 @@ static void pair(int epoll, int fd, const char *to)
     two->other = one;
 }
 
-/* The ends are left to the process's end: an event for one of them may still be in the batch. */
-static void drop(const struct end *e)
+/* Closes one end and ends the other. They are left to the process's end: an event for one of them may still be in
+ * the batch. */
+static void drop(struct end *e)
 {
-    shutdown(e->fd, SHUT_RDWR);
+    if (e->fd < 0)
+        return;
     close(e->fd);
-    if (e->other != NULL)
+    e->fd = -1;
+    if (e->other != NULL && e->other->fd >= 0)
         shutdown(e->other->fd, SHUT_RDWR);
 }
 
