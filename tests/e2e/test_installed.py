@@ -144,6 +144,19 @@ def logs(machine):
     return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in files)
 
 
+def a_file_that_is_no_model(machine, names):
+    """A revision with it fails with the engine's own words, `deploy --wait` says them, and the older revision serves on."""
+    path = machine.root(f"{HOME}/ocr/app.yaml")
+    path.write_text(path.read_text().replace("ppocr-det@4", "noise@1"))
+    (machine.given / "noise").write_bytes(b"no model at all")
+    astra(machine, "artifact", "put", f"{GIVEN}/noise", "--name", "noise@1")
+    done = machine.run(f"{PREFIX}/bin/astra", "deploy", f"{HOME}/ocr/app.yaml", "--wait", timeout_s=200)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ModelLoadFailed" in done.stdout + done.stderr and "astra.tfcc" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert {unit["name"] for unit in astra_json(machine, "units", "ocr")["items"] if unit["state"] == "READY"} == names
+    assert read(machine, "imageTextN.png")[0] in names
+
+
 def use(machine):
     """From the first command to the last; returns when the platform is down."""
     astra(machine, "up", "--detach", ASTRA_CFG_GATEWAY_DEBUG_HEADERS="yes")
@@ -162,6 +175,7 @@ def use(machine):
         replicas.update([ask(machine)])
     for replica in replicas.values():
         is_made_of_its_own(replica)
+    a_file_that_is_no_model(machine, names)
     astra(machine, "down")
 
 
