@@ -346,8 +346,28 @@ def test_a_failure_is_told(platform, api):
 
 def test_no_room_is_explained(platform, api):
     platform.node("node-1", cluster="c1", cpu=500)
-    deploy(api)
-    wait_for(lambda: "NoCapacity" in "\n".join(api.ok("GET", f"{APP}/explain")["lines"]))
+    platform.node("node-2", cluster="c1", memory=1 << 30)
+    deploy(api, head={"cpu": 2, "memory": "2Gi"})
+
+    def explained():
+        answer = api.ok("GET", f"{APP}/explain")
+        return "NoCapacity" in "\n".join(answer["lines"]) and answer
+
+    answer = wait_for(explained)
+    (unit,) = answer["units"]
+    assert unit["reason"] == "NoCapacity" and unit["retryAt"]
+    place = unit["placement"]
+    assert (place["member"], place["fits"], place["nodesLookedAt"]) == ("head", False, 2)
+    assert place["wants"]["cpu"] == "2" and place["counts"] == {"CPU": 1, "MEMORY": 1}
+    near, far = place["nodes"]
+    assert (near["name"], near["why"], near["lacking"]["memory"]) == ("c1/node-2", "MEMORY", "1Gi")
+    assert (far["name"], far["why"], far["lacking"]["cpu"]) == ("c1/node-1", "CPU", "1.5")
+    lines = "\n".join(answer["lines"])
+    assert "next try in" in lines and lines.index("c1/node-2  lacks memory 1Gi") < lines.index("c1/node-1  lacks cpu 1.5")
+    assert api.ok("GET", f"{APP}/explain?unit={unit['name']}")["units"][0]["placement"]["nodes"] == place["nodes"]
+    platform.node("node-3", cluster="c1")
+    wait_ready(api, 1)
+    assert api.ok("GET", f"{APP}/explain")["units"] == []
 
 
 # ---- lists and watches ----

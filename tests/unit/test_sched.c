@@ -229,6 +229,43 @@ static void test_no_capacity_explains(void **state)
     assert_int_equal(sl_sched_gangs(&w->sched), 0);
 }
 
+/* What an operator would change first stands first: the nodes that only lack room, by how much of the member
+ * they lack, then those where something else must change. Looking asks no node and holds nothing. */
+static void test_explain_orders_nodes_by_what_they_lack(void **state)
+{
+    struct world *w = *state;
+    struct sl_gang_member member = {.head = true, .capacity = {3000, 16 * GiB, GiB}, .attempt = 1};
+    struct sl_gang_request r = {.members = &member, .n_members = 1};
+    struct sl_explain_node nodes[3];
+    struct sl_explain why;
+    size_t n = 99;
+    const uint64_t gib[] = {4, 12, 8};
+    for (int i = 0; i < 3; i++)
+        add(w, i + 1, "east", gib[i]);
+    struct sl_view_node cordoned = row(4, "east", 64), away = row(5, "east", 64);
+    cordoned.unfit = SL_UNFIT_CORDONED;
+    away.unfit = SL_UNFIT_AWAY;
+    sl_view_set(&w->sched.view, &away);
+    sl_view_set(&w->sched.view, &cordoned);
+    assert_false(sl_sched_explain(&w->sched, &r, &why, nodes, 3, &n));
+    assert_int_equal(why.nodes, 5);
+    assert_int_equal(n, 3); /* no more than there is room for: the nearest ones */
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(nodes[i].node.s, node_id((int[]){2, 3, 1}[i]).s);
+    assert_int_equal(nodes[0].unfit, SL_UNFIT_MEMORY);
+    assert_int_equal(nodes[0].lack.memory_bytes, 4 * GiB);
+    assert_int_equal(nodes[0].lack.mcpu, 0);
+    sl_view_remove(&w->sched.view, &nodes[1].node);
+    sl_view_remove(&w->sched.view, &nodes[2].node);
+    assert_false(sl_sched_explain(&w->sched, &r, &why, nodes, 3, &n));
+    assert_string_equal(nodes[1].node.s, cordoned.id.s);
+    assert_string_equal(nodes[2].node.s, away.id.s);
+    assert_true(a_capacity_is_zero(&nodes[1].lack));
+    member.capacity.memory_bytes = 2 * GiB;
+    assert_true(sl_sched_explain(&w->sched, &r, &why, nodes, 3, &n));
+    assert_int_equal(sl_sched_gangs(&w->sched), 0);
+}
+
 /* A gang stays in one cluster: when the rest does not fit beside what was reserved, that is let go. */
 static void test_moves_to_another_cluster_whole(void **state)
 {
@@ -363,6 +400,7 @@ int main(void)
         T(test_silent_node_is_released_and_left_out),
         T(test_one_in_flight),
         T(test_no_capacity_explains),
+        T(test_explain_orders_nodes_by_what_they_lack),
         T(test_moves_to_another_cluster_whole),
         T(test_bind_that_fails_releases_the_whole_gang),
         T(test_bind_unanswered_fails_in_time),

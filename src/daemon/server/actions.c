@@ -9,7 +9,6 @@
 #include "daemon/server/server.h"
 #include "daemon/server/store_keys.h"
 #include "sys/log.h"
-#include "sys/random.h"
 
 struct d_action {
     struct a_list link; /* of server.actions */
@@ -53,55 +52,6 @@ void d_actions_drop(struct server *s, const struct d_app *app)
         a_list_remove(&q->link);
         action_free(q);
     }
-}
-
-/* ---- placing ---- */
-
-static size_t used_collect(const struct d_app *app, const struct a_unit_name *except,
-                           struct sl_gang_used *used, size_t max)
-{
-    size_t n = 0;
-    struct unit_info unit;
-    struct unit_member_info member;
-    for (size_t i = 0; n < max && unit_fleet_unit(app->fleet, i, &unit); i++) {
-        bool counts = unit.n_members > 0 && strcmp(unit.name.s, except->s) != 0 && !unit.leaving &&
-                      unit.state != A_UNIT_FAILED;
-        if (!counts || !unit_fleet_member(app->fleet, &unit.name, 0, &member))
-            continue;
-        used[n] = (struct sl_gang_used){.cluster = member.cluster, .zone = member.zone, .units = 1};
-        snprintf(used[n++].host, sizeof used[0].host, "%s", member.host != NULL ? member.host : "");
-    }
-    return n;
-}
-
-static void place(struct server *s, struct d_app *app, const struct unit_action *a)
-{
-    enum { USED_MAX = 1024 };
-    struct sl_gang_member members[UNIT_MEMBERS_MAX];
-    struct sl_gang_used *used = a_alloc_array(USED_MAX, sizeof *used);
-    a_assert(a->n_members <= UNIT_MEMBERS_MAX);
-    for (size_t i = 0; i < a->n_members; i++)
-        members[i] = (struct sl_gang_member){.name = a->members[i].name,
-                                             .head = a->members[i].head,
-                                             .capacity = a->members[i].capacity,
-                                             .attempt = a->attempts[i]};
-    struct d_unit *unit = d_unit_get(s, app, &a->unit);
-    if (unit->ray_token[0] == '\0' && a->cluster.s[0] == '\0') /* a whole unit: nobody knows another token */
-        sys_random_hex(unit->ray_token, 32);
-    struct sl_gang_request request = {.gang = d_gang_new(s, app, a),
-                                      .app = app->ref,
-                                      .app_uid = app->uid,
-                                      .store_id = *store_id(s->store),
-                                      .epoch = app->epoch,
-                                      .unit = a->unit,
-                                      .revision = a->revision,
-                                      .cluster = a->cluster,
-                                      .members = members,
-                                      .n_members = a->n_members,
-                                      .used = used,
-                                      .n_used = used_collect(app, &a->unit, used, USED_MAX)};
-    d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_PLACE, .request = &request});
-    a_free(used);
 }
 
 static void gang_event(struct server *s, const struct d_app *app, uint64_t fleet_number,
@@ -232,7 +182,7 @@ static void action_run(struct server *s, struct d_app *app, const struct unit_ac
 {
     switch (a->type) {
     case UNIT_ACTION_PLACE:
-        place(s, app, a);
+        d_place(s, app, a);
         break;
     case UNIT_ACTION_CANCEL:
         gang_event(s, app, a->gang, SL_SCHED_CANCEL);

@@ -303,6 +303,24 @@ void d_actions_run(struct server *s);
 /* What was queued for an app that is going away. */
 void d_actions_drop(struct server *s, const struct d_app *app);
 
+/* ---- placing.c ---- */
+
+/* Asks the claimer for a place. */
+void d_place(struct server *s, struct d_app *app, const struct unit_action *place);
+
+#define D_PLACE_NODES 20 /* that an explanation names */
+
+struct d_place_why {
+    bool fits;                 /* it would be placed now; nothing below */
+    struct sl_explain explain; /* what is looked for, and how many nodes fail for which reason */
+    struct sl_explain_node nodes[D_PLACE_NODES];
+    size_t n_nodes;
+};
+
+/* What the unit, or a member that it lacks, would find now. False: nothing is looked for. */
+bool d_place_explain(const struct server *s, const struct d_app *app, const struct unit_info *u,
+                     struct d_place_why *ret);
+
 /* ---- apps.c: apps and revisions ---- */
 
 /* Reads all from the store. Before the loop runs. */

@@ -1,6 +1,7 @@
 /* Why a gang finds no place, in numbers and in words. */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/text.h"
 #include "starlink/sched/private.h"
 
@@ -24,34 +25,100 @@ static double lack(const struct a_capacity *room, const struct a_capacity *want)
     return sum;
 }
 
+static void node_look(const struct sl_policy_input *in, const struct a_capacity *want,
+                      const struct sl_view_node *node, struct sl_explain_node *ret)
+{
+    struct a_capacity room = sl_view_room(node);
+    enum sl_unfit unfit = in->fit(in->context, node);
+    if (unfit == SL_UNFIT_NONE || unfit == SL_UNFIT_BUSY) {
+        if (in->request->cluster.s[0] != '\0' && strcmp(in->request->cluster.s, node->cluster.s) != 0)
+            unfit = SL_UNFIT_CLUSTER;
+        else if (unfit == SL_UNFIT_NONE || !a_capacity_fits(&room, want))
+            unfit = short_of(&room, want);
+    }
+    *ret = (struct sl_explain_node){
+        .node = node->id, .cluster = node->cluster, .unfit = unfit, .room = room, .lack = *want};
+    a_capacity_sub(&ret->lack, &room);
+}
+
+static bool lacks_room_only(const struct sl_explain_node *n)
+{
+    return n->unfit >= SL_UNFIT_CPU && n->unfit <= SL_UNFIT_GANG;
+}
+
+/* Those that lack room only, by how much; then the others, from what passes by itself to what is away. */
+static bool node_nearer(const struct sl_explain_node *a, const struct sl_explain_node *b,
+                        const struct a_capacity *want)
+{
+    if (lacks_room_only(a) != lacks_room_only(b))
+        return lacks_room_only(a);
+    if (!lacks_room_only(a) && a->unfit != b->unfit)
+        return a->unfit > b->unfit;
+    double x = lack(&a->room, want), y = lack(&b->room, want);
+    return x < y || (x <= y && strcmp(a->node.s, b->node.s) < 0);
+}
+
 void explain_make(const struct sl_policy_input *in, size_t i, struct sl_explain *ret)
 {
     const struct sl_gang_member *member = &in->request->members[i];
-    double least = 0;
+    struct sl_explain_node nearest = {0};
     *ret = (struct sl_explain){.member = member->name, .want = member->capacity};
     a_map_foreach (link, &in->view->nodes) {
-        const struct sl_view_node *node = a_map_entry(link, struct sl_view_node, link);
-        struct a_capacity room = sl_view_room(node);
-        enum sl_unfit unfit = in->fit(in->context, node);
-        if (unfit == SL_UNFIT_NONE || unfit == SL_UNFIT_BUSY) {
-            if (in->request->cluster.s[0] != '\0' && strcmp(in->request->cluster.s, node->cluster.s) != 0)
-                unfit = SL_UNFIT_CLUSTER;
-            else if (unfit == SL_UNFIT_NONE || !a_capacity_fits(&room, &member->capacity))
-                unfit = short_of(&room, &member->capacity);
-        }
+        struct sl_explain_node look;
+        node_look(in, &member->capacity, a_map_entry(link, struct sl_view_node, link), &look);
         ret->nodes++;
-        ret->unfit[unfit]++;
-        if (unfit < SL_UNFIT_CPU || unfit > SL_UNFIT_GANG)
-            continue;
-        double l = lack(&room, &member->capacity);
-        if (ret->nearest.s[0] == '\0' || l < least ||
-            (l <= least && strcmp(node->id.s, ret->nearest.s) < 0)) {
-            least = l;
-            ret->nearest = node->id;
-            ret->nearest_room = room;
-            ret->nearest_unfit = unfit;
-        }
+        ret->unfit[look.unfit]++;
+        if (lacks_room_only(&look) &&
+            (nearest.node.s[0] == '\0' || node_nearer(&look, &nearest, &member->capacity)))
+            nearest = look;
     }
+    ret->nearest = nearest.node;
+    ret->nearest_room = nearest.room;
+    ret->nearest_unfit = nearest.unfit;
+}
+
+/* Keeps the `max` nearest, in order: a fleet may have a million nodes, an answer has a few. */
+static void nearest_collect(const struct sl_policy_input *in, const struct a_capacity *want,
+                            struct sl_explain_node *nodes, size_t max, size_t *ret_n)
+{
+    size_t n = 0;
+    a_map_foreach (link, &in->view->nodes) {
+        struct sl_explain_node look;
+        node_look(in, want, a_map_entry(link, struct sl_view_node, link), &look);
+        size_t at = n;
+        while (at > 0 && node_nearer(&look, &nodes[at - 1], want))
+            at--;
+        if (at >= max)
+            continue;
+        n = A_MIN(n + 1, max);
+        memmove(&nodes[at + 1], &nodes[at], (n - 1 - at) * sizeof *nodes);
+        nodes[at] = look;
+    }
+    *ret_n = n;
+}
+
+/* As a gang that comes fresh sees a node. */
+static enum sl_unfit fresh_fit(const void *context, const struct sl_view_node *node)
+{
+    (void)context;
+    if (node->unfit != SL_UNFIT_NONE)
+        return node->unfit;
+    return node->in_flight != 0 ? SL_UNFIT_BUSY : SL_UNFIT_NONE;
+}
+
+bool sl_sched_explain(const struct sl_sched *self, const struct sl_gang_request *request,
+                      struct sl_explain *ret_explain, struct sl_explain_node *ret_nodes, size_t max,
+                      size_t *ret_n)
+{
+    size_t n = request->n_members, missing = 0;
+    A_AUTOFREE struct sl_view_node **fixed = a_alloc_array(n, sizeof *fixed);
+    A_AUTOFREE struct sl_view_node **nodes = a_alloc_array(n, sizeof *nodes);
+    const struct sl_policy_input input = {&self->view, request, fixed, fresh_fit, NULL};
+    if (self->policy->choose(&input, nodes, &missing))
+        return true;
+    explain_make(&input, missing, ret_explain);
+    nearest_collect(&input, &request->members[missing].capacity, ret_nodes, max, ret_n);
+    return false;
 }
 
 void sl_explain_print(struct a_buf *b, const struct sl_explain *e)

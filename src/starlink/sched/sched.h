@@ -130,6 +130,14 @@ struct sl_explain {
     enum sl_unfit nearest_unfit;
 };
 
+/* One node, seen as a place for the member that found none. */
+struct sl_explain_node {
+    struct a_node_id node;
+    struct a_name cluster;
+    enum sl_unfit unfit;
+    struct a_capacity room, lack; /* what is left there; by how much that is too little, 0 = enough */
+};
+
 struct sl_placed {
     struct a_name name;
     bool head;
@@ -183,6 +191,12 @@ uint64_t sl_sched_deadline(const struct sl_sched *self);
 /* Gangs that wait, reserve or bind; for metrics and tests. */
 size_t sl_sched_gangs(const struct sl_sched *self);
 size_t sl_sched_releases(const struct sl_sched *self);
+/* Would the request be placed on the view as it is now? Nothing is asked of a node. True: it would. False:
+ * ret_explain says why not, ret_nodes has the nodes that come nearest, nearest first, at most `max`: those
+ * that only lack room by how much of the member they lack, then those where something else must change. */
+bool sl_sched_explain(const struct sl_sched *self, const struct sl_gang_request *request,
+                      struct sl_explain *ret_explain, struct sl_explain_node *ret_nodes, size_t max,
+                      size_t *ret_n);
 /* "no node has room for gpu-0 (cpu 4, memory 8Gi, ...): 3 have too little free memory, 1 is draining; nearest
  * is ... with ..." */
 void sl_explain_print(struct a_buf *b, const struct sl_explain *e);

@@ -16,6 +16,14 @@ const char *sl_unfit_text(enum sl_unfit u)
     return texts[u];
 }
 
+const char *sl_unfit_name(enum sl_unfit u)
+{
+#define X(name, text) #name,
+    static const char *const names[] = { SL_UNFIT(X) };
+#undef X
+    return names[u];
+}
+
 void sl_view_deinit(struct sl_view *self)
 {
     a_map_foreach (link, &self->nodes) {

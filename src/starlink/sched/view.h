@@ -28,6 +28,7 @@
 enum sl_unfit { SL_UNFIT(X) SL_UNFIT_COUNT };
 #undef X
 const char *sl_unfit_text(enum sl_unfit u);
+const char *sl_unfit_name(enum sl_unfit u); /* "CPU" */
 
 struct sl_view_node {
     struct a_map_link link; /* by id */
