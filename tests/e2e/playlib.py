@@ -46,6 +46,7 @@ class Node:
         self.address, self.token = address, token
         self.capacity = {"mcpu": cpu, "memory_bytes": memory, "disk_bytes": 100 << 30}
         self.claims, self.commands = {}, []
+        self.logs = {}  # (unit, member, previous): what that member printed
         self.state, self.cordoned = "UP", False
         self.behave = lambda claim: "UP"
         self.texts = {}  # digest -> text of a revision, for a server that lost it
@@ -205,6 +206,21 @@ class Node:
             self.cordoned = m.action == "CORDON"
         self._node_status(m.request)
         self._drained()
+
+    def _on_open_bulk(self, m, _key):
+        if m.purpose == "LOGS":
+            threading.Thread(target=self._send_log, args=(m,), daemon=True).start()
+
+    def _send_log(self, m):
+        text = self.logs.get((m.unit, m.member, m.previous))
+        with starlink.Client(self.address) as bulk:
+            bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", node=self.id, ticket=m.ticket))
+            if text is not None:
+                bulk.send(Message("BULK_LOG", ticket=m.ticket, unit=m.unit, member=m.member, file="member.log"))
+                bulk.send(Message("BULK_DATA", bytes=text.encode()))
+            code = {} if text is not None else {"code": "not_found", "message": "nothing of what was asked for is here"}
+            bulk.send(Message("BULK_END", ok=text is not None, **code))
+            wait_for(lambda: bulk.closed, 5)
 
     def _drained(self):
         if self.state == "DRAINING" and not self.claims:

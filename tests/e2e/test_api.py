@@ -60,7 +60,7 @@ class Api:
             if line == b"\n" and event:
                 yield event.get("id"), event.get("event"), json.loads(event["data"])
                 event = {}
-            elif name:
+            elif name and name[0] != ":":
                 event[name] = value
 
 
@@ -405,6 +405,127 @@ def test_watch(platform, api):
     assert numbers == sorted(set(numbers)), "ids only rise"
     rest = next(api.watch(f"/v1/units?watch&since={middle}"))
     assert rest[1] in ("put", "delete"), "a cursor goes on where it was"
+
+
+def test_watch_goes_on_from_last_event_id(platform, api):
+    deploy(api, units=0)
+    first = next(api.watch("/v1/apps?watch=1"))
+    api.ok("POST", f"{APP}/scale", {"units": 1})
+    answer = api.open("GET", "/v1/apps?watch=1", Accept="text/event-stream", Last_Event_ID=first[0])
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    lines = [answer.readline().decode().strip() for _ in range(3)]
+    assert lines[0].startswith("id: ") and lines[0] != f"id: {first[0]}" and '"units":1' in lines[2]
+
+
+def looked(api):
+    (line,) = [x for x in api.ok("GET", "/metrics").decode().splitlines() if x.startswith("astra_server_api_looked_total ")]
+    return int(line.split()[1])
+
+
+def test_a_fleet_at_rest_is_not_looked_at(platform, api):
+    """P8: what is looked at follows from what changes, not from how much there is or how long somebody watches."""
+    for i in range(3):
+        platform.node(f"node-{i}", cluster="c1")
+    deploy(api, units=3)
+    wait_ready(api, 3)
+    seen = []
+    threading.Thread(target=lambda: seen.extend(iter_until(api.watch("/v1/nodes?watch"), "far")), daemon=True).start()
+    wait_for(lambda: len(seen) == 3)
+
+    def at_rest():  # seven beats of each node: nothing of them is seen in a list
+        before = looked(api)
+        time.sleep(1.5)
+        return looked(api) == before and before
+
+    before = wait_for(at_rest)
+    platform.astra("cordon", platform.nodes[0].id)
+    wait_for(lambda: len(seen) == 4)
+    assert seen[-1][2]["cordoned"] and 0 < looked(api) - before < 10
+
+
+def iter_until(events, last):
+    for event in events:
+        yield event
+        if event[2].get("name") == last:
+            return
+
+
+def test_what_watches_tell_is_what_is_there(platform, api):
+    """P8: no change is forgotten. What a watch told last of each object is what the object itself answers."""
+    mirror, cursors = {}, set()
+
+    def follow(path, key):
+        for id_, event, data in api.watch(path, timeout_s=60):
+            assert id_ not in cursors
+            cursors.add(id_)
+            if event == "delete":
+                mirror.pop(data["key"].rsplit("/", 1)[-1], None)
+            else:
+                mirror[key(data)] = data
+
+    for path, key in (("units", lambda d: d["name"]), ("nodes", lambda d: d["id"]), ("apps", lambda d: d["metadata"]["name"])):
+        threading.Thread(target=follow, args=(f"/v1/{path}?watch", key), daemon=True).start()
+    for i in range(4):
+        platform.node(f"node-{i}", cluster=f"c{i % 2}")
+    deploy(api, units=2)
+    wait_ready(api, 2)
+    platform.nodes[0].behave = lambda claim: ("EXITED", "IMPORT_FAILED", "no")
+    api.ok("POST", f"{APP}/scale", {"units": 4})
+    platform.astra("cordon", platform.nodes[1].id)
+    wait_for(lambda: any(u["reason"] == "ImportFailed" for u in api.items("/v1/units")))
+    platform.nodes[0].behave = lambda claim: "UP"
+    deploy(api, units=3, env=[{"name": "A", "value": "1"}])
+    platform.astra("uncordon", platform.nodes[1].id)
+    wait_ready(api, 3)
+    platform.nodes[2].close()
+    wait_for(lambda: api.ok("GET", f"/v1/nodes/{platform.nodes[2].id}")["state"] == "DEAD", 30)
+    wait_for(lambda: api.ok("GET", APP)["status"]["units"]["ready"] == 3)
+
+    def differs():
+        there = {u["name"]: api.ok("GET", f"{APP}/units/{u['name']}") for u in api.items("/v1/units")}
+        there |= {n["id"]: api.ok("GET", f"/v1/nodes/{n['id']}") for n in api.items("/v1/nodes")}
+        there["tiny"] = api.ok("GET", APP)
+        for object_ in there.values():  # what only the object's own answer has
+            for field in ("inFlight", "used", "load"):
+                object_.pop(field, None)
+            object_.get("status", {}).pop("requests", None)
+        return {name: (there.get(name), mirror.get(name)) for name in there.keys() | mirror.keys() if there.get(name) != mirror.get(name)}
+
+    end = time.monotonic() + 10
+    while differs() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert differs() == {}
+
+
+def test_a_cursor_from_before_forgotten_deletions_is_gone(api):
+    put_env(api)
+    wait_for(lambda: api.ok("GET", "/v1/status")["adopted"])  # from then on a delete is carried out at once
+    old = api.ok("GET", "/v1/apps")["revision"]
+    for i in range(1003):
+        api.ok("PUT", f"/v1/namespaces/default/apps/a{i}", app_doc(f"a{i}", units=0))
+        api.ok("GET", "/v1/apps?limit=1")
+        api.ok("DELETE", f"/v1/namespaces/default/apps/a{i}")
+        if i == 500:
+            kept = api.ok("GET", "/v1/apps")["revision"]
+    status, problem, _ = api.call("GET", f"/v1/apps?watch&since={old}")
+    assert (status, problem["code"]) == (410, "gone") and "list again" in problem["detail"]
+    assert next(api.watch(f"/v1/apps?watch&since={kept}"))[1] == "delete"
+
+
+def test_logs_of_the_start_before_are_asked_where_it_was(platform, api):
+    first = platform.node("node-1", cluster="c1")
+    first.behave = lambda claim: ("EXITED", "RAY_START_FAILED", "ray start: no")
+    deploy(api)
+    unit = wait_for(lambda: [u for u in api.items("/v1/units") if u["reason"] == "RayStartFailed"])[0]["name"]
+    first.logs[unit, "head", True] = "ray start: no\nGcsServer died\n"
+    platform.astra("cordon", first.id)
+    platform.node("node-2", cluster="c1")
+    wait_ready(api, 1)
+    assert api.items("/v1/units")[0]["nodeName"] == "node-2"
+    text = platform.astra("logs", "tiny", "--previous").stdout
+    assert text == "ray start: no\nGcsServer died\n"
+    assert platform.astra("logs", "tiny", "--unit", unit, "--previous").stdout == text
+    assert "nothing of what was asked for" in platform.astra("logs", "tiny").stdout, "the new one has printed nothing"
 
 
 def test_watch_of_another_server_begins_anew(platform, api):

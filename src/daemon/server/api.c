@@ -316,9 +316,9 @@ int d_api_start(struct server *s, struct a_error *reterr)
     a->s = s;
     s->api = a;
     a->wall_offset_ms = sys_clock_wall_ms() - sys_loop_now_ms(s->loop);
-    a_list_init(&a->streams);
     a_list_init(&a->laters);
     a_list_init(&a->replay_order);
+    api_streams_begin(a);
     api_tables_init(a);
     a->http = s->http = net_http_server_new(s->loop, &options, &ops, a);
     int rc = uploads_clear(a, reterr);
@@ -326,7 +326,9 @@ int d_api_start(struct server *s, struct a_error *reterr)
         rc = api_tokens_load(a, reterr);
     if (rc == 0)
         rc = api_listen(a, reterr);
-    if (rc != 0)
+    if (rc == 0)
+        api_tables_begin(a);
+    else
         d_api_stop(s);
     return rc;
 }

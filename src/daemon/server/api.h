@@ -12,7 +12,9 @@
 
 #define API_BODY_MAX (8u << 20)
 #define API_PAGE_MAX 500
-#define API_WATCH_MS 200        /* how often watched objects are looked at */
+#define API_WATCH_MIN_MS 5 /* changes that come together are told together */
+/* Looking at what changed takes at most one part in so many of the loop's time, lists apart. */
+#define API_WATCH_SHARE 10
 #define API_KEEP_ALIVE_MS 15000 /* a comment on quiet event streams */
 #define API_GONE_MAX 1000       /* deletions that a watcher may have missed, per kind */
 #define API_REPLAY_MS (24ull * 3600 * 1000)
@@ -23,18 +25,21 @@ enum api_kind { API_KIND_APP, API_KIND_UNIT, API_KIND_NODE, API_KIND_COUNT };
 /* One object as its watchers saw it last. */
 struct api_object {
     struct a_map_link link; /* of the table, by key */
-    struct a_list of_gone;
-    char *key;  /* NS/APP, NS/APP/UNIT, node id */
-    char *text; /* JSON; NULL: gone */
+    struct a_list of_changes, of_gone, of_marked;
+    struct a_list units, of_app; /* an app's units; of a unit: its place there */
+    char *key;                   /* NS/APP, NS/APP/UNIT, node id */
+    char *text;                  /* JSON; NULL: gone, or never told */
     size_t len;
     uint64_t hash, sequence;
     bool seen;
 };
 
-/* All objects of one kind with the sequence of their last change. */
+/* All objects of one kind in the order of their last change: the feed of that kind. It has each object once,
+ * so it is as long as there are objects, and API_GONE_MAX that are gone. */
 struct api_table {
     struct a_map objects;
-    struct a_list gone; /* oldest first */
+    struct a_list changes; /* oldest first; those that were told at least once */
+    struct a_list gone;    /* oldest first */
     size_t n_gone;
     uint64_t floor; /* cursors below this missed a deletion */
 };
@@ -44,12 +49,15 @@ struct api {
     struct net_http_server *http;
     uint16_t port;
     struct api_table tables[API_KIND_COUNT];
+    struct a_list marked;  /* struct api_object.of_marked: apps and nodes that may read differently now */
     uint64_t sequence;     /* of object changes */
     struct a_list streams; /* struct api_stream.link */
     struct a_list laters;  /* struct api_later.link */
-    struct sys_timer tick;
-    struct a_map tokens;  /* struct api_token, by id */
-    struct a_map replays; /* struct api_replay, by key */
+    struct sys_timer tick; /* keep-alives, and streams to be cut */
+    struct sys_timer look; /* something is marked, and somebody watches */
+    uint64_t look_ms, look_took_ms, looked; /* looked: apps and nodes, in all */
+    struct a_map tokens;                    /* struct api_token, by id */
+    struct a_map replays;                   /* struct api_replay, by key */
     struct a_list replay_order;
     uint64_t wall_offset_ms; /* wall clock less loop clock, once: since-times must not flicker */
     uint64_t uploads;        /* numbers of temporary files */
@@ -117,8 +125,11 @@ struct wire_value *api_json_event(const struct d_event *e, struct a_arena *arena
 
 void api_tables_init(struct api *a);
 void api_tables_deinit(struct api *a);
-/* Looks at all objects of a kind; what changed has a new sequence. */
-void api_table_refresh(struct api *a, enum api_kind kind);
+/* Once the server has its apps. */
+void api_tables_begin(struct api *a);
+/* Looks at what was marked since (d_api_app_changed(), d_api_node_changed()); what reads differently has a
+ * new sequence. */
+void api_tables_look(struct api *a);
 /* A cursor: this process and a sequence. False: of another process, or no cursor. */
 const char *api_cursor(const struct api *a, uint64_t sequence, struct a_arena *arena);
 bool api_cursor_parse(const struct api *a, const char *text, uint64_t *ret) A_MUST_CHECK;
@@ -127,9 +138,15 @@ void api_list(struct api_call *c, enum api_kind kind, const char *prefix);
 
 /* ---- api_stream.c: server-sent events ---- */
 
+void api_streams_begin(struct api *a);
+/* The objects of the kind that changed behind `since`, and from then on as they change. */
 void api_stream_objects(struct api_call *c, enum api_kind kind, const char *prefix, uint64_t since);
 /* Events behind `since` of one app ("NS/APP/"), of a namespace ("NS/"), or of all (""). */
 void api_stream_events(struct api_call *c, const char *prefix, uint64_t since);
+/* Somebody watches objects: what is marked must be looked at. */
+bool api_streams_watch(const struct api *a);
+/* Tells all watchers of objects what is new to them. */
+void api_streams_tell(struct api *a);
 void api_streams_close(struct api *a);
 
 /* ---- api_events.c ---- */

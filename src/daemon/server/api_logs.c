@@ -201,6 +201,22 @@ static void sources_of_fleet(struct log_stream *st, const struct d_app *app, con
     }
 }
 
+/* The newest of each unit and member. */
+static void sources_of_past(struct log_stream *st, const struct d_app *app, const char *unit,
+                            const char *member)
+{
+    a_list_foreach (l, (struct a_list *)(uintptr_t)&app->past) {
+        const struct d_past *p = a_list_entry(l, struct d_past, link);
+        bool had = (unit[0] != '\0' && strcmp(unit, p->unit.s) != 0) ||
+                   (member[0] != '\0' && strcmp(member, p->member.s) != 0);
+        for (size_t i = 0; i < st->n && !had; i++)
+            had = strcmp(st->sources[i].unit.s, p->unit.s) == 0 &&
+                  strcmp(st->sources[i].member.s, p->member.s) == 0;
+        if (!had)
+            source_add(st, &p->unit, &p->member, &p->node);
+    }
+}
+
 static void sources_of_orphan(struct log_stream *st, const struct d_app *app, const char *unit,
                               const char *member)
 {
@@ -240,9 +256,11 @@ void api_handle_APP_LOGS(struct api_call *c)
         (struct log_stream){.s = c->s, .r = c->r, .tail = tail_bytes, .name = a_strdup(api_query(c, "file"))};
     st->follow = api_query_flag(c, "follow");
     st->previous = api_query_flag(c, "previous");
-    if (app->fleet != NULL)
+    if (st->previous)
+        sources_of_past(st, app, unit, member);
+    if (app->fleet != NULL && st->n == 0)
         sources_of_fleet(st, app, unit, member);
-    else
+    else if (app->fleet == NULL)
         sources_of_orphan(st, app, unit, member);
     st->prefix = st->n > 1 || api_query_flag(c, "prefix");
     if (st->n == 0) {

@@ -204,6 +204,8 @@ static void metrics_server(struct api_call *c, struct a_buf *b)
            c->api->refused);
     metric(b, "astra_server_api_malformed_total", "counter", "Requests that were no HTTP",
            http.malformed_total);
+    metric(b, "astra_server_api_looked_total", "counter", "Apps and nodes looked at for lists and watches",
+           c->api->looked);
     metric(b, "astra_server_api_watches", "gauge", "Open event streams", list_count(&c->api->streams));
 }
 

@@ -1,7 +1,7 @@
 /* Server-sent events: changes of objects, and events. A client that takes nothing for a while misses no
  * state of an object: only how it changed in between. A client too slow for events is cut; it comes back with
  * the last id it saw. */
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -23,8 +23,6 @@ static void stream_free(struct api_stream *st)
 {
     a_list_remove(&st->link);
     a_list_remove(&st->watcher.link);
-    if (a_list_empty(&st->api->streams))
-        sys_timer_clear(&st->api->tick);
     a_free(st->prefix);
     a_free(st);
 }
@@ -36,27 +34,6 @@ static void stream_gone(void *ctx, struct net_http_request *r)
 }
 
 /* ---- objects ---- */
-
-static int sequence_order(const void *x, const void *y)
-{
-    const struct api_object *const *a = x, *const *b = y;
-    return (*a)->sequence < (*b)->sequence ? -1 : (*a)->sequence > (*b)->sequence;
-}
-
-static size_t objects_changed(struct api_stream *st, struct a_arena *arena, struct api_object ***ret)
-{
-    struct api_table *t = &st->api->tables[st->kind];
-    struct api_object **list = a_arena_alloc(arena, (t->objects.len + 1) * sizeof *list);
-    size_t n = 0, len = strlen(st->prefix);
-    a_map_foreach (l, &t->objects) {
-        struct api_object *o = a_map_entry(l, struct api_object, link);
-        if (o->sequence > st->sent && strncmp(o->key, st->prefix, len) == 0)
-            list[n++] = o;
-    }
-    qsort(list, n, sizeof(struct api_object *), sequence_order);
-    *ret = list;
-    return n;
-}
 
 static int object_write(struct api_stream *st, const struct api_object *o, struct a_arena *arena)
 {
@@ -73,53 +50,85 @@ static int object_write(struct api_stream *st, const struct api_object *o, struc
     return net_http_sse_write(st->r, id, A_VIEW_LIT("delete"), a_buf_view(&b));
 }
 
+/* The first object of the feed that changed behind `since`; the feed's head when there is none. */
+static struct a_list *feed_find(struct api_table *t, uint64_t since)
+{
+    struct a_list *l = &t->changes;
+    while (l->prev != &t->changes && a_list_entry(l->prev, struct api_object, of_changes)->sequence > since)
+        l = l->prev;
+    return l;
+}
+
 static void objects_send(struct api_stream *st)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
-    struct api_object **list;
-    size_t n = objects_changed(st, &arena, &list);
-    for (size_t i = 0; i < n; i++) {
-        /* A new watcher (sent 0) need not hear of what was already gone. */
-        if ((st->sent > 0 || list[i]->text != NULL) && object_write(st, list[i], &arena) != 0)
-            return; /* full or gone: the rest at a later look */
-        st->sent = list[i]->sequence;
-        st->said_ms = sys_loop_now_ms(st->api->s->loop);
+    struct api_table *t = &st->api->tables[st->kind];
+    size_t len = strlen(st->prefix);
+    bool fresh = st->sent == 0; /* a new watcher need not hear of what was already gone */
+    for (struct a_list *l = feed_find(t, st->sent); l != &t->changes; l = l->next) {
+        const struct api_object *o = a_list_entry(l, struct api_object, of_changes);
+        if (strncmp(o->key, st->prefix, len) == 0 && (o->text != NULL || !fresh)) {
+            if (net_http_stream_is_full(st->r) || object_write(st, o, &arena) != 0)
+                return; /* the rest when it has taken some */
+            st->said_ms = sys_loop_now_ms(st->api->s->loop);
+            a_arena_reset(&arena);
+        }
+        st->sent = o->sequence;
     }
+}
+
+static void on_objects_drain(void *ctx, struct net_http_request *r)
+{
+    (void)r;
+    objects_send(ctx);
 }
 
 /* ---- all streams ---- */
 
-static void stream_tick(struct api_stream *st)
+bool api_streams_watch(const struct api *a)
 {
+    a_list_foreach (l, (struct a_list *)(uintptr_t)&a->streams)
+        if (!a_list_entry(l, struct api_stream, link)->events)
+            return true;
+    return false;
+}
+
+void api_streams_tell(struct api *a)
+{
+    a_list_foreach_safe (l, &a->streams) {
+        struct api_stream *st = a_list_entry(l, struct api_stream, link);
+        if (!st->events)
+            objects_send(st);
+    }
+}
+
+/* When it has something to do next: a comment, or its end. */
+static uint64_t stream_tick(struct api_stream *st)
+{
+    uint64_t now = sys_loop_now_ms(st->api->s->loop);
     if (st->cut) {
         struct net_http_request *r = st->r;
         stream_free(st);
         net_http_stream_abort(r);
-        return;
+        return A_NEVER;
     }
-    if (!st->events && !net_http_stream_is_full(st->r))
-        objects_send(st);
-    uint64_t now = sys_loop_now_ms(st->api->s->loop);
-    if (now - st->said_ms >= API_KEEP_ALIVE_MS && net_http_sse_ping(st->r) == 0)
+    if (now - st->said_ms >= API_KEEP_ALIVE_MS) {
+        (void)!net_http_sse_ping(st->r); /* a full one has something to read */
         st->said_ms = now;
+    }
+    return st->said_ms + API_KEEP_ALIVE_MS;
 }
 
 static void on_tick(void *ctx)
 {
     struct api *a = ctx;
-    bool wanted[API_KIND_COUNT] = {false};
-    a_list_foreach (l, &a->streams) {
-        const struct api_stream *st = a_list_entry(l, struct api_stream, link);
-        if (!st->events)
-            wanted[st->kind] = true;
+    uint64_t at = A_NEVER;
+    a_list_foreach_safe (l, &a->streams) {
+        uint64_t next = stream_tick(a_list_entry(l, struct api_stream, link));
+        at = A_MIN(at, next);
     }
-    for (int i = 0; i < API_KIND_COUNT; i++)
-        if (wanted[i])
-            api_table_refresh(a, (enum api_kind)i);
-    a_list_foreach_safe (l, &a->streams)
-        stream_tick(a_list_entry(l, struct api_stream, link));
     if (!a_list_empty(&a->streams))
-        sys_timer_set_in(&a->tick, API_WATCH_MS);
+        sys_timer_set_at(&a->tick, at);
 }
 
 static struct api_stream *stream_begin(struct api_call *c, const char *prefix, uint64_t since)
@@ -132,10 +141,8 @@ static struct api_stream *stream_begin(struct api_call *c, const char *prefix, u
     a_list_push_back(&a->streams, &st->link);
     c->r->on_gone = stream_gone;
     c->r->on_gone_ctx = st;
-    if (!sys_timer_is_set(&a->tick)) {
-        sys_timer_init(&a->tick, a->s->loop, on_tick, a);
-        sys_timer_set_in(&a->tick, API_WATCH_MS);
-    }
+    if (!sys_timer_is_set(&a->tick))
+        sys_timer_set_in(&a->tick, API_KEEP_ALIVE_MS);
     net_http_stream_begin(c->r, &(struct net_http_response){
                                     .content_type = "text/event-stream", .headers = headers, .n_headers = 1});
     return st;
@@ -145,6 +152,7 @@ void api_stream_objects(struct api_call *c, enum api_kind kind, const char *pref
 {
     struct api_stream *st = stream_begin(c, prefix, since);
     st->kind = kind;
+    net_http_stream_on_drain(c->r, on_objects_drain, st);
     objects_send(st);
 }
 
@@ -161,8 +169,10 @@ static int event_write(struct api_stream *st, const struct d_event *e)
 static void on_event(void *ctx, const struct d_event *e)
 {
     struct api_stream *st = ctx;
-    if (!st->cut && api_event_matches(e, st->prefix) && event_write(st, e) != 0)
+    if (!st->cut && api_event_matches(e, st->prefix) && event_write(st, e) != 0) {
         st->cut = true; /* not here: whoever adds events walks the list of watchers */
+        sys_timer_set_in(&st->api->tick, 0);
+    }
 }
 
 void api_stream_events(struct api_call *c, const char *prefix, uint64_t since)
@@ -179,6 +189,12 @@ void api_stream_events(struct api_call *c, const char *prefix, uint64_t since)
     a_list_push_back(&st->api->s->event_watchers, &st->watcher.link);
 }
 
+void api_streams_begin(struct api *a)
+{
+    a_list_init(&a->streams);
+    sys_timer_init(&a->tick, a->s->loop, on_tick, a);
+}
+
 void api_streams_close(struct api *a)
 {
     a_list_foreach_safe (l, &a->streams) {
@@ -189,4 +205,5 @@ void api_streams_close(struct api *a)
         net_http_stream_end(r);
     }
     sys_timer_clear(&a->tick);
+    sys_timer_clear(&a->look);
 }

@@ -1,9 +1,10 @@
-/* All objects of a kind, with the sequence of their last change: what lists and watches are made of.
+/* All objects of a kind in the order of their last change: what lists and watches are made of.
  *
- * It is level-triggered, like the cores below: nobody has to say that something changed. While somebody
- * watches, all objects are looked at five times a second; what reads differently has a new sequence. A cursor
- * is a sequence of this process; deletions are remembered, a bounded number, and a cursor before that is
- * told to list again. */
+ * Whoever changes something marks the app or the node that it belongs to, no more: a mark says "look again".
+ * What is marked is looked at when somebody lists, and while somebody watches soon after; an object that
+ * reads differently has a new sequence and goes to the end of its feed. So a mark too many costs a look, and
+ * a fleet at rest costs nothing. A cursor is a sequence of this process; deletions are remembered, a bounded
+ * number, and a cursor before that is told to list again. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,16 +13,25 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "daemon/server/api.h"
+#include "sys/clock.h"
 
 void api_tables_init(struct api *a)
 {
-    for (int i = 0; i < API_KIND_COUNT; i++)
+    for (int i = 0; i < API_KIND_COUNT; i++) {
         a_list_init(&a->tables[i].gone);
+        a_list_init(&a->tables[i].changes);
+    }
+    a_list_init(&a->marked);
 }
 
 static void object_free(struct api_object *o)
 {
     a_list_remove(&o->of_gone);
+    a_list_remove(&o->of_changes);
+    a_list_remove(&o->of_marked);
+    a_list_remove(&o->of_app);
+    a_list_foreach_safe (l, &o->units)
+        a_list_remove(l);
     a_free(o->key);
     a_free(o->text);
     a_free(o);
@@ -39,29 +49,69 @@ void api_tables_deinit(struct api *a)
     }
 }
 
-/* ---- looking ---- */
-
-static struct api_object *object_get(struct api_table *t, const char *key)
+static struct api_object *object_get(struct api *a, enum api_kind kind, const char *key)
 {
+    struct api_table *t = &a->tables[kind];
     struct a_map_link *l = a_map_get_str(&t->objects, key);
     if (l != NULL)
         return a_map_entry(l, struct api_object, link);
     struct api_object *o = a_new(struct api_object);
     o->key = a_strdup(key);
+    a_list_init(&o->units);
     a_map_put_str(&t->objects, &o->link, o->key);
     return o;
 }
 
-static void object_seen(struct api *a, enum api_kind kind, const char *key, const struct wire_value *v)
+/* ---- marking ---- */
+
+static void look_arm(struct api *a)
+{
+    if (a_list_empty(&a->marked) || sys_timer_is_set(&a->look) || !api_streams_watch(a))
+        return;
+    uint64_t pause = A_MAX((uint64_t)API_WATCH_MIN_MS, a->look_took_ms * API_WATCH_SHARE);
+    sys_timer_set_at(&a->look, A_MAX(sys_loop_now_ms(a->s->loop) + API_WATCH_MIN_MS, a->look_ms + pause));
+}
+
+static void object_mark(struct api *a, enum api_kind kind, const char *key)
+{
+    struct api_object *o = object_get(a, kind, key);
+    if (!a_list_linked(&o->of_marked))
+        a_list_push_back(&a->marked, &o->of_marked);
+    look_arm(a);
+}
+
+void d_api_app_changed(struct server *s, const struct d_app *app)
+{
+    if (s->api != NULL)
+        object_mark(s->api, API_KIND_APP, app->key);
+}
+
+void d_api_node_changed(struct server *s, const struct a_node_id *node)
+{
+    if (s->api != NULL)
+        object_mark(s->api, API_KIND_NODE, node->s);
+}
+
+/* ---- looking ---- */
+
+static void object_told(struct api *a, struct api_table *t, struct api_object *o)
+{
+    o->sequence = ++a->sequence;
+    a_list_remove(&o->of_changes);
+    a_list_push_back(&t->changes, &o->of_changes);
+}
+
+static struct api_object *object_seen(struct api *a, enum api_kind kind, const char *key,
+                                      const struct wire_value *v)
 {
     struct api_table *t = &a->tables[kind];
-    struct api_object *o = object_get(t, key);
+    struct api_object *o = object_get(a, kind, key);
     A_BUF_AUTO struct a_buf b = {0};
     wire_json_print(&b, v, 0);
     uint64_t hash = a_hash_bytes(0, b.ptr, b.len);
     o->seen = true;
     if (o->text != NULL && o->hash == hash && o->len == b.len)
-        return;
+        return o;
     if (o->text == NULL && a_list_linked(&o->of_gone)) {
         a_list_remove(&o->of_gone);
         t->n_gone--;
@@ -70,63 +120,112 @@ static void object_seen(struct api *a, enum api_kind kind, const char *key, cons
     o->hash = hash;
     o->len = b.len;
     o->text = a_buf_steal(&b);
-    o->sequence = ++a->sequence;
+    object_told(a, t, o);
+    return o;
 }
 
-static void object_gone(struct api *a, struct api_table *t, struct api_object *o)
+static void object_drop(struct api_table *t, struct api_object *o)
 {
+    a_map_remove(&t->objects, &o->link);
+    object_free(o);
+}
+
+static void object_gone(struct api *a, enum api_kind kind, struct api_object *o)
+{
+    struct api_table *t = &a->tables[kind];
+    if (o->text == NULL) {
+        if (!a_list_linked(&o->of_gone)) /* marked, and gone before it was told */
+            object_drop(t, o);
+        return;
+    }
     a_free(o->text);
     o->text = NULL;
     o->len = 0;
-    o->sequence = ++a->sequence;
+    object_told(a, t, o);
     a_list_push_back(&t->gone, &o->of_gone);
     if (++t->n_gone <= API_GONE_MAX)
         return;
     struct api_object *oldest = a_list_entry(t->gone.next, struct api_object, of_gone);
     t->floor = oldest->sequence;
     t->n_gone--;
-    a_map_remove(&t->objects, &oldest->link);
-    object_free(oldest);
+    object_drop(t, oldest);
 }
 
-static void look_units(struct api *a, const struct d_app *app, struct a_arena *arena)
+static void look_units(struct api *a, const struct d_app *app, struct api_object *of, struct a_arena *arena)
 {
     struct unit_info u;
-    for (size_t i = 0; app->fleet != NULL && unit_fleet_unit(app->fleet, i, &u); i++)
-        object_seen(a, API_KIND_UNIT, a_arena_printf(arena, "%s/%s", app->key, u.name.s),
-                    api_json_unit(a, app, &u, arena, false));
-}
-
-static void look_nodes(struct api *a, struct a_arena *arena)
-{
-    for (const struct sl_resource_node *n = sl_resource_next(&a->s->resource, NULL); n != NULL;
-         n = sl_resource_next(&a->s->resource, n)) {
-        object_seen(a, API_KIND_NODE, n->id.s, api_json_node(a, n, arena, false));
-        a_arena_reset(arena);
+    for (size_t i = 0; app->fleet != NULL && unit_fleet_unit(app->fleet, i, &u); i++) {
+        struct wire_value *v = api_json_unit(a, app, &u, arena, false);
+        struct api_object *o =
+            object_seen(a, API_KIND_UNIT, a_arena_printf(arena, "%s/%s", app->key, u.name.s), v);
+        if (!a_list_linked(&o->of_app))
+            a_list_push_back(&of->units, &o->of_app);
     }
 }
 
-void api_table_refresh(struct api *a, enum api_kind kind)
+static void look_app(struct api *a, struct api_object *o, struct a_arena *arena)
+{
+    struct a_map_link *found = a_map_get_str(&a->s->apps, o->key);
+    const struct d_app *app = found != NULL ? a_map_entry(found, struct d_app, by_ref) : NULL;
+    a_list_foreach (l, &o->units)
+        a_list_entry(l, struct api_object, of_app)->seen = false;
+    if (app != NULL) {
+        object_seen(a, API_KIND_APP, o->key, api_json_app(a, app, arena, false));
+        look_units(a, app, o, arena);
+    }
+    a_list_foreach_safe (l, &o->units) {
+        struct api_object *unit = a_list_entry(l, struct api_object, of_app);
+        if (unit->seen)
+            continue;
+        a_list_remove(l);
+        object_gone(a, API_KIND_UNIT, unit);
+    }
+    if (app == NULL)
+        object_gone(a, API_KIND_APP, o);
+}
+
+static void look_node(struct api *a, struct api_object *o, struct a_arena *arena)
+{
+    struct a_node_id id;
+    const struct sl_resource_node *node =
+        a_node_id_parse(a_view_str(o->key), &id) ? sl_resource_node(&a->s->resource, &id) : NULL;
+    if (node != NULL)
+        object_seen(a, API_KIND_NODE, o->key, api_json_node(a, node, arena, false));
+    else
+        object_gone(a, API_KIND_NODE, o);
+}
+
+void api_tables_look(struct api *a)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
-    struct api_table *t = &a->tables[kind];
-    a_map_foreach (l, &t->objects)
-        a_map_entry(l, struct api_object, link)->seen = false;
-    if (kind == API_KIND_NODE)
-        look_nodes(a, &arena);
-    a_map_foreach (l, &a->s->apps) {
-        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
-        if (kind == API_KIND_UNIT)
-            look_units(a, app, &arena);
-        else if (kind == API_KIND_APP)
-            object_seen(a, API_KIND_APP, app->key, api_json_app(a, app, &arena, false));
+    struct a_list *link;
+    uint64_t start = sys_clock_mono_ms();
+    while ((link = a_list_pop_front(&a->marked)) != NULL) {
+        struct api_object *o = a_list_entry(link, struct api_object, of_marked);
+        if (strchr(o->key, '/') != NULL)
+            look_app(a, o, &arena);
+        else
+            look_node(a, o, &arena);
         a_arena_reset(&arena);
+        a->looked++;
     }
-    a_map_foreach (l, &t->objects) {
-        struct api_object *o = a_map_entry(l, struct api_object, link);
-        if (!o->seen && o->text != NULL)
-            object_gone(a, t, o);
-    }
+    a->look_took_ms = sys_clock_mono_ms() - start;
+    a->look_ms = sys_loop_now_ms(a->s->loop);
+}
+
+static void on_look(void *ctx)
+{
+    struct api *a = ctx;
+    api_tables_look(a);
+    api_streams_tell(a);
+}
+
+/* What was there before the API began. */
+void api_tables_begin(struct api *a)
+{
+    sys_timer_init(&a->look, a->s->loop, on_look, a);
+    a_map_foreach (l, &a->s->apps)
+        object_mark(a, API_KIND_APP, a_map_entry(l, struct d_app, by_ref)->key);
 }
 
 /* ---- cursors ---- */
@@ -208,7 +307,7 @@ void api_list(struct api_call *c, enum api_kind kind, const char *prefix)
         api_reply_problem(c, A_CODE_INVALID, "limit: \"%s\" is no number from 1 to %d", text, API_PAGE_MAX);
         return;
     }
-    api_table_refresh(c->api, kind);
+    api_tables_look(c->api);
     if (api_query_flag(c, "watch"))
         watch_begin(c, kind, prefix);
     else

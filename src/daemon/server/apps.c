@@ -32,6 +32,7 @@ struct d_app *d_app_new(const struct a_app_ref *ref, const struct a_uuid *uid)
     app->uid = *uid;
     snprintf(app->key, sizeof app->key, "%s/%s", ref->namespace.s, ref->name.s);
     a_list_init(&app->revisions);
+    a_list_init(&app->past);
     return app;
 }
 
@@ -42,6 +43,7 @@ static void app_free(struct d_app *app)
     }
     unit_fleet_free(app->fleet);
     d_event_ring_free(app->events);
+    d_past_free(app);
     a_free(app->old_stores);
     a_free(app);
 }
@@ -62,6 +64,7 @@ void d_app_add(struct server *s, struct d_app *app)
 {
     a_map_put_str(&s->apps, &app->by_ref, app->key);
     a_map_put_str(&s->uids, &app->by_uid, app->uid.s);
+    d_api_app_changed(s, app);
     a_list_foreach (l, &app->revisions) {
         struct d_revision *r = a_list_entry(l, struct d_revision, link);
         a_map_put(&s->texts, &r->by_digest, r->digest.bytes, sizeof r->digest.bytes);
@@ -95,6 +98,7 @@ void d_app_remove(struct server *s, struct d_app *app)
     a_list_foreach (l, &app->revisions) {
         a_map_remove(&s->texts, &a_list_entry(l, struct d_revision, link)->by_digest);
     }
+    d_api_app_changed(s, app);
     a_map_remove(&s->apps, &app->by_ref);
     a_map_remove(&s->uids, &app->by_uid);
     app_free(app);

@@ -196,12 +196,28 @@ static void on_claim(struct server *s, const struct sl_resource_claim *claim)
     const struct wire_sl_claim_status *c = d_claim_status(claim, &arena);
     if (claim->orphan)
         d_orphan_seen(s, claim);
-    else if (app != NULL && app->fleet != NULL && c != NULL)
+    else if (app != NULL && app->fleet != NULL && c != NULL) {
+        if (c->member_state == A_MEMBER_EXITED && c->claim_state == A_CLAIM_BOUND)
+            d_past_add(app, &claim->facts.id, &claim->node->id);
         report(s, app, claim, c);
+    }
+}
+
+/* What people see of a claim is in its node and in its app. */
+static void claim_changed(struct server *s, const struct sl_resource_claim *claim)
+{
+    const struct d_app *app = d_app_by_uid(s, &claim->facts.id.app_uid);
+    d_api_node_changed(s, &claim->node->id);
+    if (app != NULL)
+        d_api_app_changed(s, app);
 }
 
 static void on_delta(struct server *s, const struct sl_resource_delta *d)
 {
+    if (d->type == SL_RESOURCE_DELTA_CLAIM || d->type == SL_RESOURCE_DELTA_CLAIM_GONE)
+        claim_changed(s, d->claim);
+    else if (d->type != SL_RESOURCE_DELTA_DISCONNECT)
+        d_api_node_changed(s, &d->node->id);
     switch (d->type) {
     case SL_RESOURCE_DELTA_NODE:
         on_node(s, d->node);
@@ -444,6 +460,7 @@ void d_fleet_event(struct server *s, struct d_app *app, struct unit_fleet_event 
     e->now_ms = sys_loop_now_ms(s->loop);
     d_cores_enter(s);
     (void)unit_fleet_step(app->fleet, e, &u);
+    d_api_app_changed(s, app);
     for (size_t i = 0; i < u.n_actions; i++)
         d_action_queue(s, app, &u.actions[i]);
     d_cores_leave(s);

@@ -149,6 +149,7 @@ void d_orphan_text(struct server *s, const struct a_digest *digest, struct a_vie
     a_map_put(&s->texts, &r->by_digest, r->digest.bytes, sizeof r->digest.bytes);
     if (app->current == NULL || app->current->number < number)
         app->current = r;
+    d_api_app_changed(s, app);
     d_routes_touch(s);
 }
 

@@ -31,6 +31,7 @@
 #include "wire/starlink.h"
 
 #define D_SERVER_EVENTS 1000   /* kept per app, and for everything that belongs to no app */
+#define D_SERVER_PAST 64       /* members that ended, remembered per app: where to look for their logs */
 #define D_SERVER_ADOPT_MS 3000 /* three beats: then the adopt phase ends without those who are not back */
 /* A gateway with an old view keeps it until all known nodes are back, or so long; nothing is adopted before
  * ... */
@@ -84,6 +85,14 @@ struct d_app_counts {
     uint64_t latency_sum_us;
 };
 
+/* Where a member ran that ended unasked: its log is still there. */
+struct d_past {
+    struct a_list link; /* of d_app.past, newest first */
+    struct a_unit_name unit;
+    struct a_name member;
+    struct a_node_id node;
+};
+
 struct d_app {
     struct a_map_link by_ref, by_uid; /* of server.apps, server.uids */
     char key[2 * A_NAME_MAX + 2];     /* namespace/name */
@@ -106,6 +115,7 @@ struct d_app {
     struct unit_fleet *fleet; /* NULL for orphans */
     struct d_event_ring *events;
     struct d_app_counts counts;
+    struct a_list past; /* at most D_SERVER_PAST */
 };
 
 /* What the server keeps of a unit beside the fleet. */
@@ -245,6 +255,12 @@ void d_event_add(struct server *s, const struct d_app *app, const char *actor, c
 void d_event_ring_free(struct d_event_ring *ring); /* NULL allowed */
 /* Oldest first: index 0 ... n - 1. */
 const struct d_event *d_event_at(const struct d_event_ring *ring, size_t index);
+
+/* ---- past.c ---- */
+
+/* A member of the app ended unasked. */
+void d_past_add(struct d_app *app, const struct a_claim_id *claim, const struct a_node_id *node);
+void d_past_free(struct d_app *app);
 
 /* ---- peers.c: connections ---- */
 
@@ -440,5 +456,10 @@ void d_ticket_cancel(struct d_ticket *t); /* NULL allowed; no call afterwards */
 int d_api_start(struct server *s, struct a_error *reterr) A_MUST_CHECK;
 void d_api_stop(struct server *s);
 uint16_t d_api_port(const struct server *s); /* the real one */
+
+/* ---- api_table.c: what people see may read differently now; cheap, and one too many does no harm ---- */
+
+void d_api_app_changed(struct server *s, const struct d_app *app); /* with its units */
+void d_api_node_changed(struct server *s, const struct a_node_id *node);
 
 #endif
