@@ -16,7 +16,7 @@
 #include "wire/url.h"
 
 static void (*const handlers[])(struct api_call *c) = {
-#define X(name, method, path, role, body) [API_ROUTE_##name] = api_handle_##name,
+#define X(name, ...) [API_ROUTE_##name] = api_handle_##name,
     API_ROUTES(X)
 #undef X
 };

@@ -177,7 +177,7 @@ void api_upload_begin(struct api_call *c);
 
 /* ---- handlers: one per route ---- */
 
-#define X(name, method, path, role, body) void api_handle_##name(struct api_call *c);
+#define X(name, ...) void api_handle_##name(struct api_call *c);
 API_ROUTES(X)
 #undef X
 

@@ -192,7 +192,7 @@ static void member_claim(const struct api *a, const struct d_app *app, const str
 
 static const char *endpoints_name(enum unit_endpoints e)
 {
-    static const char *const names[] = {"NONE", "UP", "DRAINING", "DEAD"};
+    static const char *const names[] = {"NONE", "UP", "DRAINING", "DEAD", "STALE"};
     return names[e];
 }
 

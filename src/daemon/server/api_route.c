@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "wire/url.h"
 
 static const struct api_route routes[] = {
-#define X(name, method, path, role, body) {API_ROUTE_##name, #method, path, API_##role, API_BODY_##body},
+#define X(name, method, path, role, body, takes, gives, query, about)                                        \
+    {API_ROUTE_##name,   #method, path, API_##role, API_BODY_##body, API_SCHEMA_##takes,                     \
+     API_SCHEMA_##gives, query,   about},
     API_ROUTES(X)
 #undef X
 };
@@ -30,6 +33,12 @@ bool api_role_parse(const char *word, enum api_role *ret)
     return false;
 }
 
+const struct api_route *api_route_at(size_t index)
+{
+    a_assert(index < A_ARRAY_SIZE(routes));
+    return &routes[index];
+}
+
 bool api_route_is_namespaced(const struct api_route *route)
 {
     return a_view_starts(a_view_str(route->path), "/v1/namespaces/");
@@ -42,7 +51,7 @@ static bool path_matches(const char *pattern, struct a_view path, struct a_view 
     while (wire_url_segment(&rest, &want)) {
         if (!wire_url_segment(&path, &have) || have.len == 0)
             return false;
-        if (a_view_is(want, "{}"))
+        if (a_view_starts(want, "{"))
             params[n++] = have;
         else if (!a_view_equal(want, have))
             return false;

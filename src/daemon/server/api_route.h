@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "daemon/server/api_schema.h"
 #include "wire/http1.h"
 
 /* What a token may do; each includes those before it. */
@@ -20,50 +21,91 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
 
 #define API_PARAMS_MAX 3
 
-/* X(NAME, METHOD, "path", role, body): {} stands for one segment. */
+/* X(NAME, METHOD, "path", role, body, takes, gives, "query", "what it is for"): {word} stands for one
+ * segment; `takes` and `gives` are of api_schema.h, the words of `query` of openapi.c. This table routes, and
+ * makes /openapi.json. */
 /* clang-format off */
 #define API_ROUTES(X) \
-    X(HEALTHZ, GET, "/healthz", NOBODY, NONE) \
-    X(METRICS, GET, "/metrics", VIEW, NONE) \
-    X(VERSION, GET, "/v1/version", VIEW, NONE) \
-    X(STATUS, GET, "/v1/status", VIEW, NONE) \
-    X(APPS_ALL, GET, "/v1/apps", VIEW, NONE) \
-    X(UNITS_ALL, GET, "/v1/units", VIEW, NONE) \
-    X(EVENTS_ALL, GET, "/v1/events", VIEW, NONE) \
-    X(NODES, GET, "/v1/nodes", VIEW, NONE) \
-    X(NODE, GET, "/v1/nodes/{}", VIEW, NONE) \
-    X(NODE_CORDON, POST, "/v1/nodes/{}/cordon", ADMIN, NONE) \
-    X(NODE_UNCORDON, POST, "/v1/nodes/{}/uncordon", ADMIN, NONE) \
-    X(NODE_DRAIN, POST, "/v1/nodes/{}/drain", ADMIN, NONE) \
-    X(NODE_UNDRAIN, POST, "/v1/nodes/{}/undrain", ADMIN, NONE) \
-    X(CLUSTERS, GET, "/v1/clusters", VIEW, NONE) \
-    X(ORPHANS, GET, "/v1/orphans", VIEW, NONE) \
-    X(ORPHAN_ADOPT, POST, "/v1/orphans/{}/{}/adopt", ADMIN, NONE) \
-    X(ORPHAN_RELEASE, POST, "/v1/orphans/{}/{}/release", ADMIN, NONE) \
-    X(TOKENS, GET, "/v1/tokens", ADMIN, NONE) \
-    X(TOKEN_CREATE, POST, "/v1/tokens", ADMIN, JSON) \
-    X(TOKEN_REVOKE, DELETE, "/v1/tokens/{}", ADMIN, NONE) \
-    X(APPS, GET, "/v1/namespaces/{}/apps", VIEW, NONE) \
-    X(APP, GET, "/v1/namespaces/{}/apps/{}", VIEW, NONE) \
-    X(APP_PUT, PUT, "/v1/namespaces/{}/apps/{}", DEPLOY, JSON) \
-    X(APP_DELETE, DELETE, "/v1/namespaces/{}/apps/{}", DEPLOY, NONE) \
-    X(APP_SCALE, POST, "/v1/namespaces/{}/apps/{}/scale", DEPLOY, JSON) \
-    X(APP_UNDO, POST, "/v1/namespaces/{}/apps/{}/rollout/undo", DEPLOY, JSON) \
-    X(APP_REVISIONS, GET, "/v1/namespaces/{}/apps/{}/revisions", VIEW, NONE) \
-    X(APP_EVENTS, GET, "/v1/namespaces/{}/apps/{}/events", VIEW, NONE) \
-    X(APP_UNITS, GET, "/v1/namespaces/{}/apps/{}/units", VIEW, NONE) \
-    X(APP_UNIT, GET, "/v1/namespaces/{}/apps/{}/units/{}", VIEW, NONE) \
-    X(APP_LOGS, GET, "/v1/namespaces/{}/apps/{}/logs", VIEW, NONE) \
-    X(APP_EXPLAIN, GET, "/v1/namespaces/{}/apps/{}/explain", VIEW, NONE) \
-    X(UNITS, GET, "/v1/namespaces/{}/units", VIEW, NONE) \
-    X(EVENTS, GET, "/v1/namespaces/{}/events", VIEW, NONE) \
-    X(ARTIFACTS, GET, "/v1/namespaces/{}/artifacts", VIEW, NONE) \
-    X(ARTIFACT, GET, "/v1/namespaces/{}/artifacts/{}", VIEW, NONE) \
-    X(ARTIFACT_PUT, PUT, "/v1/namespaces/{}/artifacts/{}", DEPLOY, BYTES)
+    X(HEALTHZ, GET, "/healthz", NOBODY, NONE, NONE, TEXT, "", \
+      "Answers while the loop turns") \
+    X(OPENAPI, GET, "/openapi.json", VIEW, NONE, NONE, DOCUMENT, "", \
+      "This document") \
+    X(METRICS, GET, "/metrics", VIEW, NONE, NONE, TEXT, "", \
+      "Prometheus text") \
+    X(VERSION, GET, "/v1/version", VIEW, NONE, NONE, VERSION, "", \
+      "Who this server is, and who asks") \
+    X(STATUS, GET, "/v1/status", VIEW, NONE, NONE, STATUS, "", \
+      "Counts by state, gateways, the store") \
+    X(APPS_ALL, GET, "/v1/apps", VIEW, NONE, NONE, APP_LIST, "limit continue watch since", \
+      "Apps of all namespaces that the token is for") \
+    X(UNITS_ALL, GET, "/v1/units", VIEW, NONE, NONE, UNIT_LIST, "limit continue watch since", \
+      "Units of all namespaces that the token is for") \
+    X(EVENTS_ALL, GET, "/v1/events", VIEW, NONE, NONE, EVENT_LIST, "limit watch since", \
+      "What happened, everywhere") \
+    X(NODES, GET, "/v1/nodes", VIEW, NONE, NONE, NODE_LIST, "limit continue watch since", \
+      "Nodes with their claims") \
+    X(NODE, GET, "/v1/nodes/{node}", VIEW, NONE, NONE, NODE, "", \
+      "One node") \
+    X(NODE_CORDON, POST, "/v1/nodes/{node}/cordon", ADMIN, NONE, NONE, NODE, "deadline", \
+      "Place nothing new there") \
+    X(NODE_UNCORDON, POST, "/v1/nodes/{node}/uncordon", ADMIN, NONE, NONE, NODE, "deadline", \
+      "Place there again") \
+    X(NODE_DRAIN, POST, "/v1/nodes/{node}/drain", ADMIN, NONE, NONE, NODE, "deadline", \
+      "Move everything away") \
+    X(NODE_UNDRAIN, POST, "/v1/nodes/{node}/undrain", ADMIN, NONE, NONE, NODE, "deadline", \
+      "Take it into use again") \
+    X(CLUSTERS, GET, "/v1/clusters", VIEW, NONE, NONE, CLUSTER_LIST, "", \
+      "Sums over nodes") \
+    X(ORPHANS, GET, "/v1/orphans", VIEW, NONE, NONE, ORPHAN_LIST, "", \
+      "What runs that the store does not know") \
+    X(ORPHAN_ADOPT, POST, "/v1/orphans/{namespace}/{app}/adopt", ADMIN, NONE, NONE, APP, "", \
+      "Make it an app of this store again") \
+    X(ORPHAN_RELEASE, POST, "/v1/orphans/{namespace}/{app}/release", ADMIN, NONE, NONE, ORPHAN_RELEASED, "", \
+      "Drain and end it") \
+    X(TOKENS, GET, "/v1/tokens", ADMIN, NONE, NONE, TOKEN_LIST, "", \
+      "Tokens, without their secrets") \
+    X(TOKEN_CREATE, POST, "/v1/tokens", ADMIN, JSON, TOKEN_REQUEST, TOKEN, "", \
+      "Make a token; it is told once") \
+    X(TOKEN_REVOKE, DELETE, "/v1/tokens/{token}", ADMIN, NONE, NONE, TOKEN, "", \
+      "Make a token worthless") \
+    X(APPS, GET, "/v1/namespaces/{namespace}/apps", VIEW, NONE, NONE, APP_LIST, "limit continue watch since", \
+      "Apps") \
+    X(APP, GET, "/v1/namespaces/{namespace}/apps/{app}", VIEW, NONE, NONE, APP, "", \
+      "One app") \
+    X(APP_PUT, PUT, "/v1/namespaces/{namespace}/apps/{app}", DEPLOY, JSON, APP_INPUT, APP_WRITTEN, "dryRun", \
+      "Deploy: the app is to be like this") \
+    X(APP_DELETE, DELETE, "/v1/namespaces/{namespace}/apps/{app}", DEPLOY, NONE, NONE, APP, "", \
+      "Drain and forget it") \
+    X(APP_SCALE, POST, "/v1/namespaces/{namespace}/apps/{app}/scale", DEPLOY, JSON, SCALE, APP, "", \
+      "Another number of units, no new revision") \
+    X(APP_UNDO, POST, "/v1/namespaces/{namespace}/apps/{app}/rollout/undo", DEPLOY, JSON, UNDO, APP, "", \
+      "Back to a revision before") \
+    X(APP_REVISIONS, GET, "/v1/namespaces/{namespace}/apps/{app}/revisions", VIEW, NONE, NONE, REVISION_LIST, "", \
+      "Revisions, oldest first") \
+    X(APP_EVENTS, GET, "/v1/namespaces/{namespace}/apps/{app}/events", VIEW, NONE, NONE, EVENT_LIST, "limit watch since", \
+      "What happened to the app") \
+    X(APP_UNITS, GET, "/v1/namespaces/{namespace}/apps/{app}/units", VIEW, NONE, NONE, UNIT_LIST, "limit continue watch since", \
+      "Units of the app") \
+    X(APP_UNIT, GET, "/v1/namespaces/{namespace}/apps/{app}/units/{unit}", VIEW, NONE, NONE, UNIT, "", \
+      "One unit") \
+    X(APP_LOGS, GET, "/v1/namespaces/{namespace}/apps/{app}/logs", VIEW, NONE, NONE, TEXT, "unit member file tail previous follow prefix", \
+      "What members print; a line is never torn") \
+    X(APP_EXPLAIN, GET, "/v1/namespaces/{namespace}/apps/{app}/explain", VIEW, NONE, NONE, EXPLANATION, "unit", \
+      "Why it is not as wanted") \
+    X(UNITS, GET, "/v1/namespaces/{namespace}/units", VIEW, NONE, NONE, UNIT_LIST, "limit continue watch since", \
+      "Units") \
+    X(EVENTS, GET, "/v1/namespaces/{namespace}/events", VIEW, NONE, NONE, EVENT_LIST, "limit watch since", \
+      "What happened in the namespace") \
+    X(ARTIFACTS, GET, "/v1/namespaces/{namespace}/artifacts", VIEW, NONE, NONE, ARTIFACT_LIST, "", \
+      "Artifacts by name") \
+    X(ARTIFACT, GET, "/v1/namespaces/{namespace}/artifacts/{artifact}", VIEW, NONE, NONE, BYTES, "", \
+      "The bytes") \
+    X(ARTIFACT_PUT, PUT, "/v1/namespaces/{namespace}/artifacts/{artifact}", DEPLOY, BYTES, BYTES, ARTIFACT, "", \
+      "Put bytes under a name")
 /* clang-format on */
 
 enum api_route_id {
-#define X(name, method, path, role, body) API_ROUTE_##name,
+#define X(name, ...) API_ROUTE_##name,
     API_ROUTES(X)
 #undef X
         API_ROUTE_COUNT
@@ -74,7 +116,12 @@ struct api_route {
     const char *method, *path;
     enum api_role role;
     enum api_body body;
+    enum api_schema_id takes, gives;
+    const char *query, *about;
 };
+
+/* In the order of the table; `index` below API_ROUTE_COUNT. */
+const struct api_route *api_route_at(size_t index);
 
 /* The first parameter is a namespace. */
 bool api_route_is_namespaced(const struct api_route *route);

@@ -1,0 +1,42 @@
+/* What bodies of the API look like: one table of objects and their fields, from which /openapi.json is made.
+ * The table is held against real answers by tests/e2e/test_openapi.py. Pure. */
+#ifndef A_DAEMON_SERVER_API_SCHEMA_H
+#define A_DAEMON_SERVER_API_SCHEMA_H
+
+#include "base/arena.h"
+#include "wire/value.h"
+
+/* X(NAME, "name in the document"): what a route takes or gives. Lists are made by api_schema.c's LIST. */
+/* clang-format off */
+#define API_SCHEMAS(X) \
+    X(NONE, NULL) X(TEXT, NULL) X(BYTES, NULL) X(DOCUMENT, NULL) \
+    X(PROBLEM, "Problem") X(PROBLEM_PART, "ProblemPart") X(CAPACITY, "Capacity") \
+    X(VERSION, "Version") X(STATUS, "Status") X(GATEWAY, "Gateway") \
+    X(METADATA, "Metadata") X(APP_SPEC, "AppSpec") X(APP_INPUT, "AppInput") X(APP, "App") X(APP_LIST, "AppList") \
+    X(APP_STATUS, "AppStatus") X(UNIT_COUNTS, "UnitCounts") X(REQUEST_COUNTS, "RequestCounts") \
+    X(CONDITION, "Condition") X(DRY_RUN, "DryRun") X(APP_WRITTEN, "AppWritten") \
+    X(SCALE, "Scale") X(UNDO, "Undo") X(REVISION, "Revision") X(REVISION_LIST, "RevisionList") \
+    X(UNIT, "Unit") X(UNIT_LIST, "UnitList") X(MEMBER, "Member") X(ENDPOINT, "Endpoint") \
+    X(PLACEMENT, "Placement") X(PLACEMENT_NODE, "PlacementNode") X(EXPLANATION, "Explanation") \
+    X(NODE, "Node") X(NODE_LIST, "NodeList") X(CLAIM, "Claim") X(CLUSTER, "Cluster") X(CLUSTER_LIST, "ClusterList") \
+    X(EVENT, "Event") X(EVENT_LIST, "EventList") \
+    X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") X(ORPHAN_RELEASED, "OrphanReleased") \
+    X(TOKEN_REQUEST, "TokenRequest") X(TOKEN, "Token") X(TOKEN_LIST, "TokenList") \
+    X(ARTIFACT, "Artifact") X(ARTIFACT_LIST, "ArtifactList")
+/* clang-format on */
+
+enum api_schema_id {
+#define X(name, text) API_SCHEMA_##name,
+    API_SCHEMAS(X)
+#undef X
+        API_SCHEMA_COUNT
+};
+
+/* NULL: it is no object of the document (no body, text, bytes, the document itself). */
+const char *api_schema_name(enum api_schema_id id);
+/* {"$ref": "#/components/schemas/NAME"} */
+struct wire_value *api_schema_ref(struct a_arena *arena, enum api_schema_id id);
+/* All of them, by name. */
+struct wire_value *api_schemas_make(struct a_arena *arena);
+
+#endif
