@@ -14,6 +14,7 @@
     X("scale", scale, "set how many units an app has") \
     X("rollout", rollout, "status, history, undo: an app's revisions") \
     X("status", status, "the platform and its apps at a glance") \
+    X("top", top, "requests, errors and latencies now") \
     X("apps", apps, "list apps") \
     X("units", units, "list units and where they are") \
     X("nodes", nodes, "list nodes") \

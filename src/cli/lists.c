@@ -230,21 +230,86 @@ static void status_print(struct cli_call *c, const struct wire_value *s)
     printf("\n");
 }
 
+/* An app's row of /v1/top, or NULL. */
+static const struct wire_value *top_find(const struct wire_value *top, const struct wire_value *app)
+{
+    const struct wire_value *metadata = wire_value_get(app, "metadata");
+    wire_value_foreach(t, wire_value_get(top, "items"))
+    {
+        if (wire_value_equal(wire_value_get(t, "name"), wire_value_get(metadata, "name")) &&
+            wire_value_equal(wire_value_get(t, "namespace"), wire_value_get(metadata, "namespace")))
+            return t;
+    }
+    return NULL;
+}
+
+/* "99.95%"; never 100 % when something failed. */
+static const char *ratio_text(struct a_arena *a, const struct wire_value *window)
+{
+    const struct wire_value *ratio = wire_value_get(window, "ratio");
+    double percent = 100 * wire_value_number(ratio, 0);
+    if (ratio == NULL || wire_value_is_null(ratio))
+        return "";
+    if (percent >= 100)
+        return "100%";
+    return a_arena_printf(a, "%.3f%%", percent > 99.999 ? 99.999 : percent);
+}
+
+/* "app 3, noCapacity 2": what did not end well. */
+static const char *failed_text(struct a_arena *a, const struct wire_value *window)
+{
+    const char *text = "";
+    wire_value_foreach(n, wire_value_get(window, "failed"))
+    {
+        if (wire_value_int(n, 0) > 0)
+            text = a_arena_printf(a, "%s%s" A_VIEW_FMT " %" PRId64, text, text[0] != '\0' ? ", " : "",
+                                  A_VIEW_ARG(n->key), wire_value_int(n, 0));
+    }
+    return text;
+}
+
+/* How requests ended. Nothing at all when there were none. */
+static void success_print(struct cli_call *c, const struct wire_value *apps, const struct wire_value *top)
+{
+    struct a_arena *a = c->arena;
+    struct cli_table t = {.arena = a};
+    size_t n = 0;
+    cli_table_row(&t, "NAMESPACE", "NAME", "SUCCESS 1H", "SUCCESS 30D", "FAILED IN 30D", NULL);
+    wire_value_foreach(app, apps)
+    {
+        const struct wire_value *row = top_find(top, app), *month = wire_value_path(row, "success.month");
+        if (wire_value_int(wire_value_get(month, "requests"), 0) == 0)
+            continue;
+        cli_table_row(&t, cli_cell(a, row, "namespace"), cli_cell(a, row, "name"),
+                      ratio_text(a, wire_value_path(row, "success.hour")), ratio_text(a, month),
+                      failed_text(a, month), NULL);
+        n++;
+    }
+    if (n == 0)
+        return;
+    printf("\n");
+    cli_print_table(&t);
+}
+
 static int status_run(struct cli_call *c, struct a_error *reterr)
 {
-    struct wire_value *status, *apps;
+    struct wire_value *status, *apps, *top;
     int rc = cli_get(c, "/v1/status", &status, reterr);
     if (rc == 0)
         rc = cli_list(c, cli_list_path(c, "apps"), NULL, &apps, reterr);
+    if (rc == 0)
+        rc = cli_get(c, "/v1/top", &top, reterr);
     if (rc != 0)
         return rc;
     if (c->json) {
         wire_value_set(c->arena, status, "appList", apps);
+        wire_value_set(c->arena, status, "traffic", wire_value_get(top, "items"));
         cli_print_json(status);
         return 0;
     }
     status_print(c, status);
     apps_print(c, apps);
+    success_print(c, apps, top);
     return 0;
 }
 

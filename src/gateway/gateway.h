@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "gateway/budget.h"
 #include "types/id.h"
+#include "types/latency.h"
 #include "wire/starlink.h"
 
 struct gw_policy;
@@ -25,6 +26,7 @@ struct gw_policy;
 struct gw_counts {
     uint64_t ok, failed, refused, resent;
     uint64_t latency_us_sum; /* to the first byte of the answer, of `ok` */
+    struct a_latency latency;
 };
 
 /* Why a request got an answer that no replica gave; the word travels in x-astra-cause and in metrics. */
@@ -34,7 +36,9 @@ struct gw_counts {
     X(NODE_LOST, "node_lost")                                                                                \
     X(DRAIN, "drain")                                                                                        \
     X(GATEWAY, "gateway")                                                                                    \
-    X(NO_CAPACITY, "no_capacity")
+    X(NO_CAPACITY, "no_capacity")                                                                            \
+    X(TIMEOUT, "timeout")                                                                                    \
+    X(CLIENT, "client")
 #define X(name, text) GW_CAUSE_##name,
 enum gw_cause { GW_CAUSES(X) GW_CAUSE_COUNT };
 #undef X

@@ -316,7 +316,7 @@ static void give_up(struct gw *gw, struct gw_request *req, enum gw_failure failu
 {
     enum gw_cause cause = draining ? GW_CAUSE_DRAIN : GW_CAUSE_NODE_LOST;
     if (failure == GW_FAILURE_TIMEOUT)
-        answer(gw, req, 504, GW_CAUSE_APP, 0, "no answer within the route's timeout");
+        answer(gw, req, 504, GW_CAUSE_TIMEOUT, 0, "no answer within the route's timeout");
     else if (failure == GW_FAILURE_UNAVAILABLE)
         answer(gw, req, 503, cause, 1, "the replica does not take requests");
     else if (failure == GW_FAILURE_REFUSED)
@@ -403,7 +403,7 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
     if (committed) {
         req->state = GW_REQUEST_ANSWERED; /* 3: the client saw a part of the answer */
         if (route != NULL)
-            route->by_cause[e->failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_APP : GW_CAUSE_NODE_LOST]++;
+            route->by_cause[e->failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_TIMEOUT : GW_CAUSE_NODE_LOST]++;
     } else {
         req->state = GW_REQUEST_IDLE;
         /* who broke its connections and now refuses new ones is dead, whoever else knows it */
@@ -425,6 +425,7 @@ void gw_request_committed(struct gw *gw, const struct gw_event *e)
     req->endpoint->lost = false;
     req->endpoint->aside_until_ms = 0;
     req->endpoint->counts.latency_us_sum += e->latency_us;
+    a_latency_add(&req->endpoint->counts.latency, e->latency_us);
 }
 
 void gw_request_done(struct gw *gw, const struct gw_event *e)

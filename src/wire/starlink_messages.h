@@ -106,7 +106,13 @@
     F(BOOL, 6, proxy, OPT, 0, 0)            /* Ray's own proxy, not a replica */ \
     F(BOOL, 7, healthy, OPT, 0, 0)
 
+/* So many requests took so long: `index` of the bounds in types/latency.h. */
+#define WIRE_SL_BUCKET(F) \
+    F(U32, 1, index, CRIT, 0, 0) \
+    F(U64, 2, count, CRIT, 0, 0)
+
 #define WIRE_SL_OWN_STRUCTS(S) \
+    S(wire_sl_bucket, WIRE_SL_BUCKET) \
     S(wire_sl_label, WIRE_SL_LABEL) \
     S(wire_sl_app_epoch, WIRE_SL_APP_EPOCH) \
     S(wire_sl_revision, WIRE_SL_REVISION) \
@@ -455,7 +461,8 @@
     F(U64, 6, refused, OPT, 0, 0)           /* connection refused, or 503 by Ray */ \
     F(U64, 7, resent, OPT, 0, 0)            /* requests sent elsewhere instead */ \
     F(STR, 8, error, TEXT, 0, 256)          /* the last one */ \
-    F(U64, 9, latency_us, OPT, 0, 0)        /* mean to the first byte of the answer */
+    F(U64, 9, latency_us, OPT, 0, 0)        /* mean to the first byte of the answer */ \
+    F(LIST, 10, latency, OPT, wire_sl_bucket, 32)      /* of `ok`, to the first byte */
 
 #define WIRE_SL_APP_REPORT(F) \
     F(MSG, 1, app, REQ, a_app_ref, 0) \
@@ -470,7 +477,10 @@
     F(U64, 10, in_flight, OPT, 0, 0)        /* now */ \
     F(U64, 11, queued, OPT, 0, 0)           /* now */ \
     F(U64, 12, latency_sum_us, OPT, 0, 0)   /* of `requests` */ \
-    F(U64, 13, retried, OPT, 0, 0)
+    F(U64, 13, retried, OPT, 0, 0) \
+    F(U64, 14, failed_timeout, OPT, 0, 0)   /* no answer within the route's timeout */ \
+    F(U64, 15, failed_client, OPT, 0, 0)    /* the client's own doing: it left, or its request was refused here */ \
+    F(LIST, 16, latency, OPT, wire_sl_bucket, 32)      /* of `requests` */
 
 /* M(NAME, name, type number, fields). The number is the frame's type: never used again for another. */
 #define WIRE_SL_MESSAGES(M) \

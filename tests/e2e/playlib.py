@@ -228,6 +228,27 @@ class Node:
             self._node_status()
 
 
+class Gateway:
+    """Tells a server what it made of requests."""
+
+    def __init__(self, address, token, name="gateway-1"):
+        self.link = starlink.Client(address)
+        self.link.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="GATEWAY", token=token, name=name, address="127.0.0.1", port=8080))
+        self.link.wait("WELCOME")
+
+    def report(self, app, namespace="default", latency=(), **fields):
+        """latency: {bucket: requests}"""
+        rows = [{"index": i, "count": n} for i, n in dict(latency).items()]
+        self.link.send(Message("APP_REPORT", app={"namespace": namespace, "name": app}, latency=rows, **fields))
+
+    def report_endpoint(self, unit, latency=(), **fields):
+        rows = [{"index": i, "count": n} for i, n in dict(latency).items()]
+        self.link.send(Message("ENDPOINT_REPORT", unit=unit, endpoint=f"{unit}-1", latency=rows, **fields))
+
+    def close(self):
+        self.link.close()
+
+
 class Platform:
     """`astra server` with its folder; astra() runs the command line against it."""
 
@@ -259,6 +280,9 @@ class Platform:
         self.nodes.append(node)
         wait_for(lambda: any(n["id"] == node.id and n["state"] == "UP" for n in self.json("nodes")["items"]))
         return node
+
+    def gateway(self, name="gateway-1"):
+        return Gateway(self.starlink, (self.data / "join.token").read_text().strip(), name)
 
     def environment(self, **more):
         env = {k: v for k, v in os.environ.items() if not k.startswith("ASTRA_")}

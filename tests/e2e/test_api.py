@@ -614,7 +614,7 @@ def test_status_and_metrics(platform, api):
     for line in (
         'astra_server_nodes{state="UP"} 1',
         'astra_server_units{state="READY"} 1',
-        'astra_server_app_units_ready{namespace="default",app="tiny"} 1',
+        'astra_server_app_units{namespace="default",app="tiny",which="ready"} 1',
         "astra_server_claims 1",
     ):
         assert line in text.splitlines(), line

@@ -524,7 +524,7 @@ def test_timeouts(make):
     replica = Replica(lambda r: (go.wait(5), r.answer(b"late")))
     world.serve(replica, timeout_ms=200, idempotent=True)
     answer = world.ask()
-    assert (answer.status, answer.headers["x-astra-cause"]) == (504, "app") and len(replica.requests) == 1
+    assert (answer.status, answer.headers["x-astra-cause"]) == (504, "timeout") and len(replica.requests) == 1
     go.set()
     with world.client() as c:  # no byte at all
         assert c.is_closed()
@@ -784,12 +784,15 @@ def test_reports(make):
         for path in ("/ocr", "/ocr", "/ocr/bad"):
             c.ask(path)
     deadline = time.monotonic() + 10
-    sums = {"requests": 0, "ok": 0, "failed": 0, "failed_app": 0}
+    sums, buckets = {"requests": 0, "ok": 0, "failed": 0, "failed_app": 0}, 0
     while sums["requests"] < 3 and time.monotonic() < deadline:
         report = world.server.wait("APP_REPORT")
         assert report.app == {"namespace": "default", "name": "ocr"}
         sums = {k: v + report[k] for k, v in sums.items()}
-    assert sums == {"requests": 3, "ok": 2, "failed": 1, "failed_app": 1}
+        buckets += sum(row["count"] for row in report.latency)
+    assert sums == {"requests": 3, "ok": 2, "failed": 1, "failed_app": 1} and buckets == 3
+    report = world.server.wait("ENDPOINT_REPORT", where=lambda m: m.latency)
+    assert sum(row["count"] for row in report.latency) <= 3
     assert world.metric("astra_gateway_requests_total", app="ocr", code="500", cause="app") == 1
     assert world.metric("astra_gateway_request_seconds_count", app="ocr") == 3
     assert world.metric("astra_gateway_endpoint_ok_total") == 3

@@ -391,7 +391,7 @@ void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u)
 /* The client saw a part of the answer: it must not take that for the whole. */
 static void answer_cut(struct d_gw_client *c, enum gw_failure failure)
 {
-    c->x.cause = failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_APP : GW_CAUSE_NODE_LOST;
+    c->x.cause = failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_TIMEOUT : GW_CAUSE_NODE_LOST;
     if (c->x.until_close)
         sys_stream_abort(c->stream);
     d_gw_client_close(c);
@@ -424,6 +424,8 @@ void d_gw_exchange_reply(struct d_gw_client *c, const struct d_gw_problem *probl
     attempt_drop(x);
     x->status = problem->status;
     x->cause = problem->cause;
+    if (x->cause == GW_CAUSE_NONE && x->status < 500)
+        x->cause = GW_CAUSE_CLIENT;
     if (!x->body_done)
         x->close = true; /* the rest of the body is not waited for */
     d_gw_head_problem(c, problem, &c->worker->scratch);
@@ -447,6 +449,8 @@ void d_gw_exchange_end(struct d_gw_client *c, bool complete)
     charge(c);
     if (x->status == 0 || (!complete && !x->committed))
         x->status = 499; /* the client went away */
+    if (!complete && x->cause == GW_CAUSE_NONE)
+        x->cause = GW_CAUSE_CLIENT;
     counted_set(x, D_GW_COUNTED_NOT);
     if (x->app == NULL)
         x->app = d_gw_app_get(&c->worker->apps, &(struct a_app_ref){0});

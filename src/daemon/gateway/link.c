@@ -22,9 +22,20 @@ static bool uuid_equal(const struct a_uuid *a, const struct a_uuid *b)
 
 /* ---- reports ---- */
 
+/* The buckets that have something; `rows` has room for all. */
+static size_t latency_rows(const struct a_latency *l, struct wire_sl_bucket rows[A_LATENCY_BUCKETS])
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < A_LATENCY_BUCKETS; i++)
+        if (l->n[i] > 0)
+            rows[n++] = (struct wire_sl_bucket){.index = i, .count = l->n[i]};
+    return n;
+}
+
 static void endpoint_report(struct d_gateway *g, struct d_gw_record *r)
 {
     struct wire_sl_message m = {.type = WIRE_SL_T_ENDPOINT_REPORT};
+    struct wire_sl_bucket rows[A_LATENCY_BUCKETS];
     m.endpoint_report = (struct wire_sl_endpoint_report){
         .unit = r->unit,
         .endpoint = a_view_str(r->key + 1),
@@ -36,9 +47,12 @@ static void endpoint_report(struct d_gateway *g, struct d_gw_record *r)
         .error = a_view_str(r->error),
         .latency_us = r->ok > 0 ? r->latency_us_sum / r->ok : 0,
     };
+    m.endpoint_report.latency = rows;
+    m.endpoint_report.n_latency = latency_rows(&r->latency, rows);
     link_send(g, &m);
     r->dirty = false;
     r->ok = r->failed = r->refused = r->resent = r->latency_us_sum = 0;
+    r->latency = (struct a_latency){{0}};
     r->error[0] = '\0';
 }
 
@@ -57,6 +71,7 @@ static void app_report(struct d_gateway *g, struct d_gw_app *fresh)
 {
     const struct d_gw_app *all = d_gw_app_get(&g->apps, &fresh->app);
     struct wire_sl_message m = {.type = WIRE_SL_T_APP_REPORT};
+    struct wire_sl_bucket rows[A_LATENCY_BUCKETS];
     m.app_report = (struct wire_sl_app_report){
         .app = fresh->app,
         .requests = fresh->finished,
@@ -71,6 +86,10 @@ static void app_report(struct d_gateway *g, struct d_gw_app *fresh)
         .queued = (uint64_t)A_MAX(all->waiting, 0),
         .latency_sum_us = fresh->latency_us,
         .retried = fresh->resent,
+        .failed_timeout = fresh->failed[GW_CAUSE_TIMEOUT],
+        .failed_client = fresh->failed[GW_CAUSE_CLIENT],
+        .latency = rows,
+        .n_latency = latency_rows(&fresh->latency, rows),
     };
     link_send(g, &m);
     d_gw_app_reset(fresh);

@@ -14,6 +14,7 @@ struct d_gw_part_endpoint {
     char *id; /* owned */
     struct a_unit_name unit;
     uint64_t in_flight, ok, failed, refused, resent, latency_us_sum;
+    struct a_latency latency;
     char error[128]; /* "" = none */
 };
 

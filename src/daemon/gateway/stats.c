@@ -4,12 +4,6 @@
 
 #include "base/alloc.h"
 
-static const uint64_t bounds_us[] = {
-#define X(us) us,
-    D_GW_BUCKETS(X)
-#undef X
-};
-
 struct d_gw_app *d_gw_app_get(struct a_map *apps, const struct a_app_ref *app)
 {
     struct a_app_ref key = {0};
@@ -50,10 +44,7 @@ static void code_add(struct d_gw_app *a, unsigned status, enum gw_cause cause, u
 
 void d_gw_app_count(struct d_gw_app *a, unsigned status, enum gw_cause cause, bool ok, uint64_t latency_us)
 {
-    size_t bucket = 0;
-    while (bucket < A_ARRAY_SIZE(bounds_us) && latency_us > bounds_us[bucket])
-        bucket++;
-    a->buckets[bucket]++;
+    a_latency_add(&a->latency, latency_us);
     a->latency_us += latency_us;
     a->finished++;
     if (ok)
@@ -68,8 +59,7 @@ void d_gw_app_add(struct d_gw_app *to, const struct d_gw_app *from)
 {
     for (uint32_t i = 0; i < from->n_codes; i++)
         code_add(to, from->codes[i].status, (enum gw_cause)from->codes[i].cause, from->codes[i].n);
-    for (size_t i = 0; i < D_GW_BUCKET_COUNT; i++)
-        to->buckets[i] += from->buckets[i];
+    a_latency_merge(&to->latency, &from->latency);
     for (size_t i = 0; i < GW_CAUSE_COUNT; i++)
         to->failed[i] += from->failed[i];
     to->latency_us += from->latency_us;
@@ -114,11 +104,11 @@ static void row_print(struct a_buf *b, const char *metric, const struct d_gw_app
 static void histogram_print(struct a_buf *b, const struct d_gw_app *a)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < D_GW_BUCKET_COUNT; i++) {
-        sum += a->buckets[i];
+    for (size_t i = 0; i < A_LATENCY_BUCKETS; i++) {
+        sum += a->latency.n[i];
         row_print(b, "astra_gateway_request_seconds_bucket", a);
-        if (i < A_ARRAY_SIZE(bounds_us))
-            a_buf_addf(b, ",le=\"%g\"} %llu\n", (double)bounds_us[i] / 1e6, (unsigned long long)sum);
+        if (i + 1 < A_LATENCY_BUCKETS)
+            a_buf_addf(b, ",le=\"%g\"} %llu\n", (double)a_latency_bound_us(i) / 1e6, (unsigned long long)sum);
         else
             a_buf_addf(b, ",le=\"+Inf\"} %llu\n", (unsigned long long)sum);
     }

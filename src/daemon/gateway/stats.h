@@ -12,16 +12,6 @@
 
 #define D_GW_CODES 48 /* different (status, cause) pairs of an app; what comes later counts as status 0 */
 
-/* Upper bounds of the latency buckets, in microseconds: from a no-op to a slow model. */
-/* clang-format off */
-#define D_GW_BUCKETS(X) \
-    X(500) X(1000) X(2500) X(5000) X(10000) X(25000) X(50000) X(100000) X(250000) X(500000) \
-    X(1000000) X(2500000) X(5000000) X(10000000) X(30000000) X(60000000)
-/* clang-format on */
-#define X(us) +1
-enum { D_GW_BUCKET_COUNT = 1 D_GW_BUCKETS(X) }; /* with +Inf */
-#undef X
-
 struct d_gw_code {
     uint16_t status;
     uint8_t cause; /* enum gw_cause */
@@ -34,7 +24,7 @@ struct d_gw_app {
     struct a_app_ref app; /* zero-padded: its bytes are the key */
     struct d_gw_code codes[D_GW_CODES];
     uint32_t n_codes;
-    uint64_t buckets[D_GW_BUCKET_COUNT];
+    struct a_latency latency;
     uint64_t latency_us, finished, ok, resent;
     uint64_t failed[GW_CAUSE_COUNT];
     int64_t in_flight, waiting; /* differences when in a part, values when added up */

@@ -172,6 +172,7 @@ static void endpoint_count(struct d_gw_record *r, unsigned worker, const struct 
     r->failed_total += e->failed + e->refused;
     r->resent += e->resent;
     r->latency_us_sum += e->latency_us_sum;
+    a_latency_merge(&r->latency, &e->latency);
     if (e->error[0] != '\0')
         memcpy(r->error, e->error, sizeof r->error);
     r->dirty = true;

@@ -30,6 +30,7 @@ struct d_gw_record {
     struct a_unit_name unit;
     uint64_t *in_flight;                                  /* by worker */
     uint64_t ok, failed, refused, resent, latency_us_sum; /* since the last report to the server */
+    struct a_latency latency;
     uint64_t ok_total, failed_total;
     char error[128];
 };

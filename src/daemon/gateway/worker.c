@@ -163,6 +163,7 @@ static void part_add_endpoint(struct d_gw_part *p, struct gw_endpoint *e)
         .refused = e->counts.refused,
         .resent = e->counts.resent,
         .latency_us_sum = e->counts.latency_us_sum,
+        .latency = e->counts.latency,
     };
     if (row->failed + row->refused > 0)
         memcpy(row->error, e->error, sizeof row->error);

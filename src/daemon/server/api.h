@@ -119,6 +119,8 @@ struct wire_value *api_json_unit(const struct api *a, const struct d_app *app, c
 struct wire_value *api_json_node(const struct api *a, const struct sl_resource_node *node,
                                  struct a_arena *arena, bool full);
 struct wire_value *api_json_capacity(const struct a_capacity *c, struct a_arena *arena);
+/* How requests ended over an hour and 30 days: api_top.c. */
+struct wire_value *api_json_success(const struct d_app *app, struct a_arena *arena);
 struct wire_value *api_json_event(const struct d_event *e, struct a_arena *arena);
 
 /* ---- api_table.c: all objects, for lists and watches ---- */

@@ -55,19 +55,20 @@ static struct wire_value *unit_counts(const struct unit_fleet_status *s, struct 
     return v;
 }
 
-static struct wire_value *request_counts(const struct d_app_counts *n, struct a_arena *arena)
+static struct wire_value *request_counts(const struct api *a, const struct d_app *app, struct a_arena *arena)
 {
-    struct wire_value *v = wire_value_new_object(arena);
-    wire_value_set_int(arena, v, "total", (int64_t)n->requests);
-    wire_value_set_int(arena, v, "ok", (int64_t)n->ok);
-    wire_value_set_int(arena, v, "failedApp", (int64_t)n->failed_app);
-    wire_value_set_int(arena, v, "failedNode", (int64_t)n->failed_node);
-    wire_value_set_int(arena, v, "failedDrain", (int64_t)n->failed_drain);
-    wire_value_set_int(arena, v, "failedGateway", (int64_t)n->failed_gateway);
-    wire_value_set_int(arena, v, "failedCapacity", (int64_t)n->failed_capacity);
+    struct wire_value *v = wire_value_new_object(arena), *failed = wire_value_new_object(arena);
+    const struct d_app_counts *n = &app->counts;
+    uint64_t in_flight, queued;
+    d_counts_load(a->s, app, &in_flight, &queued);
+    for (int i = D_OUTCOME_OK + 1; i < D_OUTCOME_COUNT; i++)
+        wire_value_set_int(arena, failed, d_outcome_name((enum d_outcome)i), (int64_t)n->total.n[i]);
+    wire_value_set_int(arena, v, "total", (int64_t)d_tally_total(&n->total));
+    wire_value_set_int(arena, v, "ok", (int64_t)n->total.n[D_OUTCOME_OK]);
+    wire_value_set(arena, v, "failed", failed);
     wire_value_set_int(arena, v, "retried", (int64_t)n->retried);
-    wire_value_set_int(arena, v, "inFlight", (int64_t)n->in_flight);
-    wire_value_set_int(arena, v, "queued", (int64_t)n->queued);
+    wire_value_set_int(arena, v, "inFlight", (int64_t)in_flight);
+    wire_value_set_int(arena, v, "queued", (int64_t)queued);
     return v;
 }
 
@@ -114,8 +115,10 @@ static struct wire_value *app_status(const struct api *a, const struct d_app *ap
         wire_value_set_string(arena, v, "state", app->orphan ? "ORPHAN" : "DELETING");
     wire_value_set_bool(arena, v, "orphan", app->orphan);
     wire_value_set_bool(arena, v, "deleted", app->deleted);
-    if (full)
-        wire_value_set(arena, v, "requests", request_counts(&app->counts, arena));
+    if (full) {
+        wire_value_set(arena, v, "requests", request_counts(a, app, arena));
+        wire_value_set(arena, v, "success", api_json_success(app, arena));
+    }
     return v;
 }
 

@@ -36,6 +36,8 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Who this server is, and who asks") \
     X(STATUS, GET, "/v1/status", VIEW, NONE, NONE, STATUS, "", \
       "Counts by state, gateways, the store") \
+    X(TOP, GET, "/v1/top", VIEW, NONE, NONE, TOP_LIST, "", \
+      "What goes on now: rates, latencies, errors of apps and units") \
     X(APPS_ALL, GET, "/v1/apps", VIEW, NONE, NONE, APP_LIST, "limit continue watch since", \
       "Apps of all namespaces that the token is for") \
     X(UNITS_ALL, GET, "/v1/units", VIEW, NONE, NONE, UNIT_LIST, "limit continue watch since", \
@@ -82,13 +84,16 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Back to a revision before") \
     X(APP_REVISIONS, GET, "/v1/namespaces/{namespace}/apps/{app}/revisions", VIEW, NONE, NONE, REVISION_LIST, "", \
       "Revisions, oldest first") \
-    X(APP_EVENTS, GET, "/v1/namespaces/{namespace}/apps/{app}/events", VIEW, NONE, NONE, EVENT_LIST, "limit watch since", \
+    X(APP_EVENTS, GET, "/v1/namespaces/{namespace}/apps/{app}/events", VIEW, NONE, NONE, EVENT_LIST, \
+      "limit watch since", \
       "What happened to the app") \
-    X(APP_UNITS, GET, "/v1/namespaces/{namespace}/apps/{app}/units", VIEW, NONE, NONE, UNIT_LIST, "limit continue watch since", \
+    X(APP_UNITS, GET, "/v1/namespaces/{namespace}/apps/{app}/units", VIEW, NONE, NONE, UNIT_LIST, \
+      "limit continue watch since", \
       "Units of the app") \
     X(APP_UNIT, GET, "/v1/namespaces/{namespace}/apps/{app}/units/{unit}", VIEW, NONE, NONE, UNIT, "", \
       "One unit") \
-    X(APP_LOGS, GET, "/v1/namespaces/{namespace}/apps/{app}/logs", VIEW, NONE, NONE, TEXT, "unit member file tail previous follow prefix", \
+    X(APP_LOGS, GET, "/v1/namespaces/{namespace}/apps/{app}/logs", VIEW, NONE, NONE, TEXT, \
+      "unit member file tail previous follow prefix", \
       "What members print; a line is never torn") \
     X(APP_EXPLAIN, GET, "/v1/namespaces/{namespace}/apps/{app}/explain", VIEW, NONE, NONE, EXPLANATION, "unit", \
       "Why it is not as wanted") \

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/macro.h"
+#include "daemon/server/traffic.h"
 #include "types/state.h"
 #include "unit/app_schema.h"
 
@@ -159,6 +160,7 @@ static const struct field app_status[] = {
     F("orphan", BOOL),
     F("deleted", BOOL),
     F("requests", OBJECT, .of = API_SCHEMA_REQUEST_COUNTS, OPTIONAL, .doc = "not in lists"),
+    F("success", OBJECT, .of = API_SCHEMA_SUCCESS, OPTIONAL, .doc = "not in lists"),
     END,
 };
 
@@ -166,17 +168,52 @@ static const struct field unit_counts[] = {
     F("wanted", INT), F("ready", INT),    F("updated", INT), F("failed", INT),
     F("lost", INT),   F("draining", INT), F("total", INT),   END};
 
-static const struct field request_counts[] = {F("total", INT),
-                                              F("ok", INT),
-                                              F("failedApp", INT),
-                                              F("failedNode", INT),
-                                              F("failedDrain", INT),
-                                              F("failedGateway", INT),
-                                              F("failedCapacity", INT),
-                                              F("retried", INT),
-                                              F("inFlight", INT),
-                                              F("queued", INT),
-                                              END};
+static const struct field request_counts[] = {
+    F("total", INT, .doc = "since the server's start"),
+    F("ok", INT),
+    F("failed", OBJECT, .of = API_SCHEMA_FAILED_COUNTS),
+    F("retried", INT),
+    F("inFlight", INT),
+    F("queued", INT),
+    END,
+};
+
+static const struct field success[] = {F("hour", OBJECT, .of = API_SCHEMA_SUCCESS_WINDOW),
+                                       F("month", OBJECT, .of = API_SCHEMA_SUCCESS_WINDOW, .doc = "30 days"),
+                                       END};
+
+static const struct field success_window[] = {
+    F("ratio", NUMBER, NULLABLE, .doc = "good answers among those that were not the client's own doing"),
+    F("requests", INT),
+    F("failed", OBJECT, .of = API_SCHEMA_FAILED_COUNTS),
+    END,
+};
+
+#define RATE_FIELDS                                                                                          \
+    F("requestsPerSecond", NUMBER), F("errorsPerSecond", NUMBER), F("retriesPerSecond", NUMBER),             \
+        F("p50Seconds", NUMBER, NULLABLE), F("p99Seconds", NUMBER, NULLABLE), F("inFlight", INT)
+
+static const struct field top[] = {
+    F("namespace", STRING),
+    F("name", STRING),
+    F("unitsReady", INT),
+    F("unitsWanted", INT),
+    RATE_FIELDS,
+    F("queued", INT),
+    F("success", OBJECT, .of = API_SCHEMA_SUCCESS),
+    F("units", LIST, .of = API_SCHEMA_TOP_UNIT),
+    END,
+};
+
+static const struct field top_unit[] = {F("name", STRING), F("state", WORD, .words = unit_states),
+                                        RATE_FIELDS, END};
+
+static const struct field top_list[] = {
+    F("kind", STRING),
+    F("seconds", INT, .doc = "over which the rates are"),
+    F("items", LIST, .of = API_SCHEMA_TOP),
+    END,
+};
 
 static const struct field condition[] = {
     F("type", STRING),
@@ -407,6 +444,11 @@ static const struct schema schemas[API_SCHEMA_COUNT] = {
     [API_SCHEMA_APP_STATUS] = {.fields = app_status},
     [API_SCHEMA_UNIT_COUNTS] = {.fields = unit_counts},
     [API_SCHEMA_REQUEST_COUNTS] = {.fields = request_counts},
+    [API_SCHEMA_SUCCESS] = {.fields = success},
+    [API_SCHEMA_SUCCESS_WINDOW] = {.fields = success_window},
+    [API_SCHEMA_TOP] = {.fields = top},
+    [API_SCHEMA_TOP_UNIT] = {.fields = top_unit},
+    [API_SCHEMA_TOP_LIST] = {.fields = top_list},
     [API_SCHEMA_CONDITION] = {.fields = condition},
     [API_SCHEMA_DRY_RUN] = {.fields = dry_run},
     [API_SCHEMA_APP_WRITTEN] = {.any_of = {API_SCHEMA_APP, API_SCHEMA_DRY_RUN}},
@@ -559,6 +601,18 @@ static struct wire_value *object_make(struct a_arena *arena, const struct field 
     return v;
 }
 
+/* How requests failed, from the table of outcomes. */
+static struct wire_value *failed_make(struct a_arena *arena)
+{
+    struct wire_value *properties, *required, *v = object_open(arena, &properties, &required);
+    for (int i = D_OUTCOME_OK + 1; i < D_OUTCOME_COUNT; i++) {
+        const char *name = d_outcome_name((enum d_outcome)i);
+        wire_value_set(arena, properties, name, type_make(arena, "integer"));
+        wire_value_append(required, wire_value_new_string(arena, name));
+    }
+    return v;
+}
+
 static struct wire_value *list_make(struct a_arena *arena, const struct schema *s, const char *name)
 {
     struct wire_value *properties, *required, *v = object_open(arena, &properties, &required);
@@ -651,6 +705,8 @@ static struct wire_value *schema_make(struct a_arena *arena, enum api_schema_id 
         return spec_object(arena, unit_app_field("spec")->fields);
     if (id == API_SCHEMA_APP_INPUT)
         return spec_object(arena, unit_app_schema.fields);
+    if (id == API_SCHEMA_FAILED_COUNTS)
+        return failed_make(arena);
     if (s->items != API_SCHEMA_NONE)
         return list_make(arena, s, api_schema_name(id));
     if (s->fields == NULL)

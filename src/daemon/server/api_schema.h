@@ -14,13 +14,16 @@
     X(VERSION, "Version") X(STATUS, "Status") X(GATEWAY, "Gateway") \
     X(METADATA, "Metadata") X(APP_SPEC, "AppSpec") X(APP_INPUT, "AppInput") X(APP, "App") X(APP_LIST, "AppList") \
     X(APP_STATUS, "AppStatus") X(UNIT_COUNTS, "UnitCounts") X(REQUEST_COUNTS, "RequestCounts") \
+    X(FAILED_COUNTS, "FailedCounts") X(SUCCESS, "Success") X(SUCCESS_WINDOW, "SuccessWindow") \
+    X(TOP, "Top") X(TOP_UNIT, "TopUnit") X(TOP_LIST, "TopList") \
     X(CONDITION, "Condition") X(DRY_RUN, "DryRun") X(APP_WRITTEN, "AppWritten") \
     X(SCALE, "Scale") X(UNDO, "Undo") X(REVISION, "Revision") X(REVISION_LIST, "RevisionList") \
     X(UNIT, "Unit") X(UNIT_LIST, "UnitList") X(MEMBER, "Member") X(ENDPOINT, "Endpoint") \
     X(PLACEMENT, "Placement") X(PLACEMENT_NODE, "PlacementNode") X(EXPLANATION, "Explanation") \
     X(NODE, "Node") X(NODE_LIST, "NodeList") X(CLAIM, "Claim") X(CLUSTER, "Cluster") X(CLUSTER_LIST, "ClusterList") \
     X(EVENT, "Event") X(EVENT_LIST, "EventList") \
-    X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") X(ORPHAN_RELEASED, "OrphanReleased") \
+    X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") \
+    X(ORPHAN_RELEASED, "OrphanReleased") \
     X(TOKEN_REQUEST, "TokenRequest") X(TOKEN, "Token") X(TOKEN_LIST, "TokenList") \
     X(ARTIFACT, "Artifact") X(ARTIFACT_LIST, "ArtifactList")
 /* clang-format on */

@@ -140,38 +140,71 @@ static void metric_states(struct a_buf *b, const char *name, const char *help, c
         a_buf_addf(b, "%s{state=\"%s\"} %" PRIu32 "\n", name, word(i), counts[i]);
 }
 
+/* Names of apps are DNS labels: nothing in them needs escaping. */
+static void app_metric(struct a_buf *b, const char *name, const struct d_app *app, const char *label,
+                       const char *value, double n)
+{
+    a_buf_addf(b, "%s{namespace=\"%s\",app=\"%s\"", name, app->ref.namespace.s, app->ref.name.s);
+    if (label != NULL)
+        a_buf_addf(b, ",%s=\"%s\"", label, value);
+    a_buf_addf(b, "} %.17g\n", n);
+}
+
+static void metric_head(struct a_buf *b, const char *name, const char *type, const char *help)
+{
+    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void metrics_app_units(struct a_buf *b, const struct d_app *app)
+{
+    struct unit_fleet_status s = {0};
+    if (app->fleet != NULL)
+        unit_fleet_status(app->fleet, &s);
+    app_metric(b, "astra_server_app_units", app, "which", "wanted", s.wanted);
+    app_metric(b, "astra_server_app_units", app, "which", "ready", s.ready);
+    app_metric(b, "astra_server_app_units", app, "which", "failed", s.failed);
+    app_metric(b, "astra_server_app_units", app, "which", "lost", s.lost);
+    app_metric(b, "astra_server_app_units", app, "which", "noCapacity",
+               app->fleet != NULL && s.conditions[UNIT_PLACED].reason == A_REASON_NO_CAPACITY ? 1 : 0);
+}
+
+static void metrics_app_requests(struct a_buf *b, const struct d_app *app)
+{
+    for (int i = 0; i < D_OUTCOME_COUNT; i++)
+        app_metric(b, "astra_server_app_requests_total", app, "outcome", d_outcome_name((enum d_outcome)i),
+                   (double)app->counts.total.n[i]);
+}
+
+/* A window without requests has no ratio: nothing failed, and nothing is told. */
+static void metrics_app_success(struct a_buf *b, const struct d_app *app)
+{
+    struct d_tally hour, month;
+    uint64_t now = sys_clock_wall_ms();
+    d_success_hour(&app->counts.success, now, &hour);
+    d_success_month(&app->counts.success, now, &month);
+    if (d_tally_ratio(&hour) >= 0)
+        app_metric(b, "astra_server_app_success_ratio", app, "window", "1h", d_tally_ratio(&hour));
+    if (d_tally_ratio(&month) >= 0)
+        app_metric(b, "astra_server_app_success_ratio", app, "window", "30d", d_tally_ratio(&month));
+}
+
 static void metrics_apps(struct api_call *c, struct a_buf *b)
 {
-    static const char *const causes[] = {"app", "node", "drain", "gateway", "capacity"};
-    a_buf_add_str(b, "# HELP astra_server_app_units_ready Units of an app that serve\n"
-                     "# TYPE astra_server_app_units_ready gauge\n");
-    a_map_foreach (l, &c->s->apps) {
-        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
-        struct unit_fleet_status s = {0};
-        if (app->fleet != NULL)
-            unit_fleet_status(app->fleet, &s);
-        a_buf_addf(b, "astra_server_app_units_ready{namespace=\"%s\",app=\"%s\"} %" PRIu32 "\n",
-                   app->ref.namespace.s, app->ref.name.s, s.ready);
-    }
-    a_buf_add_str(b, "# HELP astra_server_app_requests_failed_total Failed requests that gateways reported\n"
-                     "# TYPE astra_server_app_requests_failed_total counter\n");
-    a_map_foreach (l, &c->s->apps) {
-        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
-        const uint64_t failed[] = {app->counts.failed_app, app->counts.failed_node, app->counts.failed_drain,
-                                   app->counts.failed_gateway, app->counts.failed_capacity};
-        for (size_t i = 0; i < A_ARRAY_SIZE(failed); i++)
-            a_buf_addf(
-                b,
-                "astra_server_app_requests_failed_total{namespace=\"%s\",app=\"%s\",cause=\"%s\"} %" PRIu64
-                "\n",
-                app->ref.namespace.s, app->ref.name.s, causes[i], failed[i]);
-    }
-    a_buf_add_str(b, "# HELP astra_server_app_requests_total Finished requests that gateways reported\n"
-                     "# TYPE astra_server_app_requests_total counter\n");
-    a_map_foreach (l, &c->s->apps) {
-        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
-        a_buf_addf(b, "astra_server_app_requests_total{namespace=\"%s\",app=\"%s\"} %" PRIu64 "\n",
-                   app->ref.namespace.s, app->ref.name.s, app->counts.requests);
+    static const struct {
+        const char *name, *type, *help;
+        void (*print)(struct a_buf *b, const struct d_app *app);
+    } all[] = {
+        {"astra_server_app_units", "gauge", "Units of an app; noCapacity is 1 while one finds no place",
+         metrics_app_units},
+        {"astra_server_app_requests_total", "counter",
+         "Finished requests that gateways reported, by how they ended", metrics_app_requests},
+        {"astra_server_app_success_ratio", "gauge",
+         "Good answers among those that were not the client's own doing, over a window", metrics_app_success},
+    };
+    for (size_t i = 0; i < A_ARRAY_SIZE(all); i++) {
+        metric_head(b, all[i].name, all[i].type, all[i].help);
+        a_map_foreach (l, &c->s->apps)
+            all[i].print(b, a_map_entry(l, struct d_app, by_ref));
     }
 }
 

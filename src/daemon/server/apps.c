@@ -44,6 +44,7 @@ static void app_free(struct d_app *app)
     unit_fleet_free(app->fleet);
     d_event_ring_free(app->events);
     d_past_free(app);
+    d_success_deinit(&app->counts.success);
     a_free(app->old_stores);
     a_free(app);
 }
@@ -83,6 +84,7 @@ static void units_drop(struct server *s, const struct d_app *app)
         struct d_unit *u = a_map_entry(l, struct d_unit, link);
         if (u->app == app) {
             a_map_remove(&s->units, &u->link);
+            a_free(u->rate);
             a_free(u);
         }
     }

@@ -592,6 +592,12 @@ void d_app_gone(struct server *s, struct d_app *app)
     d_store_key_app(g->keys[n], &app->ref);
     g->writes[n] = (struct store_write){a_view_str(g->keys[n]), {NULL, 0}, STORE_ANY};
     n++;
+    static const char *const kept[] = {"minutes", "hours"};
+    for (size_t i = 0; i < A_ARRAY_SIZE(kept); i++) {
+        d_store_key_success(g->keys[n], &app->ref, kept[i]);
+        g->writes[n] = (struct store_write){a_view_str(g->keys[n]), {NULL, 0}, STORE_ANY};
+        n++;
+    }
     a_list_foreach (l, &app->revisions) {
         d_store_key_revision(g->keys[n], &app->ref, a_list_entry(l, struct d_revision, link)->number);
         g->writes[n] = (struct store_write){a_view_str(g->keys[n]), {NULL, 0}, STORE_ANY};

@@ -280,7 +280,7 @@ static bool all_acked(const struct server *s, uint64_t sequence)
     return true;
 }
 
-static uint64_t unit_in_flight(const struct server *s, const struct a_unit_name *unit)
+uint64_t d_unit_in_flight(const struct server *s, const struct a_unit_name *unit)
 {
     uint64_t n = 0;
     a_list_foreach (l, (struct a_list *)(uintptr_t)&s->gateways) {
@@ -310,7 +310,7 @@ static void withdrawals_tell(struct server *s)
             d_fleet_event(s, u->app,
                           &(struct unit_fleet_event){.type = UNIT_FLEET_WITHDRAWN, .sequence = u->sequence});
         }
-        u->in_flight = unit_in_flight(s, &u->name);
+        u->in_flight = d_unit_in_flight(s, &u->name);
         if (u->withdrawn_told && !u->idle_told && u->in_flight == 0) {
             struct unit_fleet_event e = {.type = UNIT_FLEET_IDLE};
             u->idle_told = true;
@@ -384,6 +384,7 @@ void d_gateway_detach(struct d_peer *p)
         a_free(load);
     }
     a_map_deinit(&g->in_flight);
+    d_counts_gateway_free(g);
     a_free(g);
     d_routes_touch(s); /* what waited for its word waits no longer */
 }
@@ -426,25 +427,6 @@ static void on_endpoint_report(struct server *s, struct d_gateway *g, const stru
     withdrawals_tell(s);
 }
 
-static void on_app_report(struct server *s, const struct wire_sl_app_report *m)
-{
-    struct d_app *app = d_app_find(s, &m->app);
-    if (app == NULL)
-        return;
-    struct d_app_counts *c = &app->counts;
-    c->requests += m->requests;
-    c->ok += m->ok;
-    c->failed_app += m->failed_app;
-    c->failed_node += m->failed_node;
-    c->failed_drain += m->failed_drain;
-    c->failed_gateway += m->failed_gateway;
-    c->failed_capacity += m->failed_capacity;
-    c->retried += m->retried;
-    c->latency_sum_us += m->latency_sum_us;
-    c->in_flight = m->in_flight;
-    c->queued = m->queued;
-}
-
 void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m)
 {
     struct server *s = p->server;
@@ -457,10 +439,11 @@ void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m)
         withdrawals_tell(s);
         break;
     case WIRE_SL_T_ENDPOINT_REPORT:
+        d_counts_endpoint(s, &m->endpoint_report);
         on_endpoint_report(s, p->gateway, &m->endpoint_report);
         break;
     case WIRE_SL_T_APP_REPORT:
-        on_app_report(s, &m->app_report);
+        d_counts_app(s, p->gateway, &m->app_report);
         break;
     default:
         break; /* newer than this server */

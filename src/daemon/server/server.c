@@ -169,6 +169,8 @@ static int server_start(struct server *s, struct a_error *reterr)
     if (rc == 0)
         rc = data_open(s, reterr);
     if (rc == 0)
+        rc = d_counts_start(s, reterr);
+    if (rc == 0)
         rc = d_peers_listen(s, reterr);
     if (rc == 0)
         rc = d_api_start(s, reterr);
@@ -199,6 +201,7 @@ static void server_deinit(struct server *s)
 {
     d_api_stop(s);
     d_peers_close(s);
+    d_counts_stop(s);
     sys_round_remove(&s->round);
     sys_timer_clear(&s->wake);
     store_close(s->store);

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/random.h"
+#include "daemon/server/traffic.h"
 #include "net/http_server.h"
 #include "net/starlink.h"
 #include "starlink/resource/resource.h"
@@ -78,11 +79,12 @@ struct d_revision {
     size_t n_members;
 };
 
-/* Success counts that gateways report; hours are kept for 30 days. */
+/* What gateways reported of an app's requests. */
 struct d_app_counts {
-    uint64_t requests, ok, failed_app, failed_node, failed_drain, failed_gateway, failed_capacity, retried;
-    uint64_t in_flight, queued; /* now */
-    uint64_t latency_sum_us;
+    struct d_tally total; /* since the server's start */
+    uint64_t retried;
+    struct d_rate rate;
+    struct d_success success;
 };
 
 /* Where a member ran that ended unasked: its log is still there. */
@@ -131,7 +133,8 @@ struct d_unit {
     uint64_t sequence;      /* DRAINING: WITHDRAWN is owed for it */
     uint64_t view_sequence; /* of the view that carried it */
     bool withdrawn_told, idle_told;
-    uint64_t in_flight; /* summed over gateways at their last report */
+    uint64_t in_flight;  /* summed over gateways at their last report */
+    struct d_rate *rate; /* NULL before its first request */
 };
 
 /* ---- peers ---- */
@@ -161,7 +164,8 @@ struct d_gateway {
     bool subscribed;
     bool holds_view; /* it has routes from before: they are not replaced until this server knows as much */
     uint64_t sent, acked;   /* view sequences */
-    struct a_map in_flight; /* struct d_gateway_unit, by unit */
+    struct a_map in_flight; /* by endpoint: routes.c */
+    struct a_map apps;      /* by app: counts.c */
 };
 
 struct d_peer {
@@ -238,7 +242,7 @@ struct server {
     struct net_http_server *http;
     struct api *api; /* api.c */
     struct sys_round round;
-    struct sys_timer wake;
+    struct sys_timer wake, counts_timer;
     bool stopping;
 };
 
@@ -255,6 +259,19 @@ void d_event_add(struct server *s, const struct d_app *app, const char *actor, c
 void d_event_ring_free(struct d_event_ring *ring); /* NULL allowed */
 /* Oldest first: index 0 ... n - 1. */
 const struct d_event *d_event_at(const struct d_event_ring *ring, size_t index);
+
+/* ---- counts.c: what gateways report of requests ---- */
+
+/* Reads what was kept, before the loop runs; then saves now and then. */
+int d_counts_start(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+/* Before the store is closed. */
+void d_counts_stop(struct server *s);
+void d_counts_app(struct server *s, struct d_gateway *g, const struct wire_sl_app_report *m);
+void d_counts_endpoint(struct server *s, const struct wire_sl_endpoint_report *m);
+/* Under way and waiting, over all gateways. */
+void d_counts_load(const struct server *s, const struct d_app *app, uint64_t *ret_in_flight,
+                   uint64_t *ret_queued);
+void d_counts_gateway_free(struct d_gateway *g);
 
 /* ---- past.c ---- */
 
@@ -412,6 +429,8 @@ void d_routes_free(struct server *s);
  * round. */
 void d_routes_touch(struct server *s);
 void d_routes_round(struct server *s);
+/* Requests under way there, over all gateways. */
+uint64_t d_unit_in_flight(const struct server *s, const struct a_unit_name *unit);
 void d_gateway_attach(struct d_peer *p, const struct wire_sl_hello *hello);
 void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m);
 void d_gateway_detach(struct d_peer *p);

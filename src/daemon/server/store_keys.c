@@ -27,6 +27,11 @@ void d_store_key_tombstone(char *out, const struct d_app *app)
     snprintf(out, STORE_KEY_MAX, "/%s/tombstone/%s", app->ref.namespace.s, app->uid.s);
 }
 
+void d_store_key_success(char *out, const struct a_app_ref *ref, const char *which)
+{
+    snprintf(out, STORE_KEY_MAX, "/%s/success/%s/%s", ref->namespace.s, ref->name.s, which);
+}
+
 bool d_store_key_split(struct a_view key, struct a_name *ret_namespace, struct a_view *ret_kind,
                        struct a_view *ret_rest)
 {

@@ -9,6 +9,8 @@ void d_store_key_app(char *out, const struct a_app_ref *ref);
 void d_store_key_revision(char *out, const struct a_app_ref *ref, uint64_t number);
 void d_store_key_unit(char *out, const struct d_app *app, const struct a_unit_name *unit);
 void d_store_key_tombstone(char *out, const struct d_app *app);
+/* `which`: minutes or hours. */
+void d_store_key_success(char *out, const struct a_app_ref *ref, const char *which);
 /* /NS/KIND/REST: false when the key has another form. */
 bool d_store_key_split(struct a_view key, struct a_name *ret_namespace, struct a_view *ret_kind,
                        struct a_view *ret_rest);
