@@ -772,6 +772,7 @@ def test_a_spoilt_file_does_not_stop_it(make, tmp_path):
     until(view.exists)
     world.stop()
     view.write_bytes(view.read_bytes()[:-3])
+    world.server.forget_peer()
     world.start()
     world.server.wait("SUBSCRIBE")
     assert world.admin("/ready").status == 503 and world.routes()["routes"] == []
