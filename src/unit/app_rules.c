@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "types/digest.h"
+#include "unit/expand.h"
 
 #define MEMORY_MIN                                                                                           \
     (1536ull << 20) /* Ray's own processes with Serve take 0.96 GB (contracts.md, Memory of a unit) */
@@ -243,6 +244,27 @@ static void routes_check(struct unit_problems *p, const struct wire_value *route
     }
 }
 
+/* A reference to a model that the app does not have stays as it is, as Kubernetes has it: rarely what was
+ * meant. */
+static void references_check(struct unit_problems *p, const struct unit_variables *models,
+                             const struct wire_value *v, const char *path)
+{
+    size_t at = 0;
+    for (struct a_view name; unit_expand_next(wire_value_view(v), &at, &name);)
+        if (a_view_starts(name, "ASTRA_MODEL_") && unit_variable_find(models, name) == NULL)
+            unit_problem_add(p, A_CODE_NONE, path, v, "$$( stands for $(",
+                             "$(" A_VIEW_FMT ") stays as it is: spec.models has no such model",
+                             A_VIEW_ARG(name));
+    size_t i = 0;
+    wire_value_foreach(child, v)
+    {
+        references_check(p, models, child,
+                         wire_value_is(v, WIRE_VALUE_ARRAY)
+                             ? a_arena_printf(p->arena, "%s[%zu]", path, i++)
+                             : a_arena_printf(p->arena, "%s.%s", path, child->key.ptr));
+    }
+}
+
 static void rollout_check(struct unit_problems *p, const struct wire_value *rollout)
 {
     const struct wire_value *surge = wire_value_get(rollout, "maxSurge");
@@ -273,4 +295,8 @@ void unit_app_rules(struct unit_problems *p, const struct wire_value *app)
     applications_check(p, applications);
     routes_check(p, wire_value_get(spec, "routes"), applications);
     rollout_check(p, wire_value_get(spec, "rollout"));
+    struct unit_variables models = {.arena = p->arena};
+    unit_variables_models(&models, "", wire_value_get(spec, "models"));
+    references_check(p, &models, wire_value_get(spec, "env"), "spec.env");
+    references_check(p, &models, applications, "spec.serve.applications");
 }

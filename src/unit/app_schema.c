@@ -63,7 +63,7 @@ static const struct unit_field model_fields[] = {
 
 static const struct unit_field env_fields[] = {
     {"name", UNIT_STRING, REPLACE, .doc = "environment variable"},
-    {"value", UNIT_STRING, REPLACE, .fallback = "\"\"", .doc = "its value"},
+    {"value", UNIT_STRING, REPLACE, .fallback = "\"\"", .doc = "its value; $(NAME) is expanded"},
     {"secret", UNIT_STRING, REPLACE, NOT_YET(LATER), .fallback = "null", .nullable = true,
      .doc = "NAME/KEY of a secret"},
     END,

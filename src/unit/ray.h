@@ -66,11 +66,12 @@ struct unit_ray_start {
     const char *tfcc_page_dir; /* ASTRA_TFCC_PAGE_DIR, or NULL */
     const char *namespace, *app, *unit, *member, *models_dir, *tfcc_socket /* or NULL */,
         *code_dir /* or NULL */;
+    const struct wire_value *models; /* an object whose keys are the models' names, or NULL */
     uint64_t revision;
     const char *extra_pythonpath; /* Astra's own Python folder, or NULL */
     const char *home_dir;         /* HOME */
     const char *tmp_dir;          /* TMPDIR; short, too: Python's multiprocessing makes sockets in it */
-    const struct wire_value *env; /* the app's env: [{name, value}], or NULL */
+    const struct wire_value *env; /* the app's env: [{name, value}], or NULL; expanded */
 };
 
 /* NULL-terminated, in the arena. */
@@ -85,12 +86,23 @@ struct unit_ray_command {
 int unit_ray_command_build(const struct unit_ray_start *start, struct a_arena *arena,
                            struct unit_ray_command *ret_command, struct a_error *reterr);
 
-/* The body of PUT /api/serve/applications/: `serve` (Ray's deploy schema, an object) with the fields that
- * Astra owns set: proxy_location HeadOnly, http_options {host, port}, grpc_options.port. Everything else is
- * passed on. `host` is what replicas listen on, on every member: the head's address where it is alone, else
- * 0.0.0.0 (each replica advertises its own member's address). */
-int unit_ray_serve_body(const struct wire_value *serve, const char *host, uint16_t port_first,
-                        struct a_buf *ret_body, struct a_error *reterr);
+/* What the config of a PUT is made from. Strings are borrowed. */
+struct unit_ray_serve {
+    const struct wire_value *document; /* the revision: app, env, models, serve (Ray's deploy schema) */
+    const char *unit;
+    const char *models_dir; /* where every member of the unit finds its models */
+    const char *host; /* that replicas listen on, on every member: the head's address where it is alone, else
+                       * 0.0.0.0 (each replica advertises its own member's address) */
+    uint16_t port_first; /* of the head's block */
+};
+
+/* The body of PUT /api/serve/applications/: the document's `serve` with the fields that Astra owns set
+ * (proxy_location HeadOnly, http_options {host, port}, grpc_options.port), and $(NAME) expanded
+ * (unit/expand.h) in args, user_config and env_vars. Names defined here: ASTRA_NAMESPACE, ASTRA_APP,
+ * ASTRA_UNIT, ASTRA_MODELS, ASTRA_MODEL_*, and the app's env. Everything else is passed on. *ret_local:
+ * `models_dir` stands in it. -EINVAL without an application, -E2BIG past UNIT_EXPAND_MAX. */
+int unit_ray_serve_body(const struct unit_ray_serve *s, struct a_buf *ret_body, bool *ret_local,
+                        struct a_error *reterr);
 
 /* What GET /api/serve/applications/ said. Lives in the arena that it was read into. */
 enum unit_ray_app_status {

@@ -1,8 +1,9 @@
-/* The command line and environment of `ray start`, and the body of the PUT. */
+/* The command line and environment of `ray start`. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "unit/expand.h"
 #include "unit/ray.h"
 
 #define WORDS_MAX 64
@@ -160,33 +161,37 @@ static bool name_is_ours(struct a_view name)
     return a_view_is(name, "HOME") || a_view_is(name, "TMPDIR");
 }
 
-/* PYTHONPATH and PATH of the app come behind ours. */
-static const char *app_value(const struct unit_ray_start *s, const char *name)
+/* What the app set, as it was expanded, or NULL. */
+static const char *app_value(const struct unit_variables *vars, const char *name)
 {
-    wire_value_foreach(item, s->env)
-    {
-        if (strcmp(wire_value_string(wire_value_get(item, "name"), ""), name) == 0)
-            return wire_value_string(wire_value_get(item, "value"), NULL);
-    }
-    return NULL;
+    const struct unit_variable *v = unit_variable_find(vars, a_view_str(name));
+    return v != NULL ? v->value.ptr : NULL;
 }
 
-static int app_env_add(const struct unit_ray_start *s, struct words *env, struct a_error *reterr)
+static int app_env_check(const struct unit_ray_start *s, struct a_error *reterr)
 {
     wire_value_foreach(item, s->env)
     {
         struct a_view name = wire_value_view(wire_value_get(item, "name"));
-        const char *value = wire_value_string(wire_value_get(item, "value"), "");
         if (name.len == 0 || memchr(name.ptr, '=', name.len) != NULL)
             return a_fail(reterr, -EINVAL, A_CODE_INVALID,
                           "env: \"" A_VIEW_FMT "\" cannot be a variable's name", A_VIEW_ARG(name));
         if (name_is_ours(name))
             return a_fail(reterr, -EINVAL, A_CODE_INVALID, "env: " A_VIEW_FMT " is Astra's own to set",
                           A_VIEW_ARG(name));
-        if (!a_view_is(name, "PYTHONPATH") && !a_view_is(name, "PATH"))
-            word_add(env, A_VIEW_FMT "=%s", A_VIEW_ARG(name), value);
     }
     return 0;
+}
+
+/* PYTHONPATH and PATH of the app come behind ours. */
+static void app_env_add(const struct unit_ray_start *s, const struct unit_variables *vars, struct words *env)
+{
+    wire_value_foreach(item, s->env)
+    {
+        const char *name = wire_value_string(wire_value_get(item, "name"), "");
+        if (strcmp(name, "PYTHONPATH") != 0 && strcmp(name, "PATH") != 0)
+            word_add(env, "%s=%s", name, app_value(vars, name));
+    }
 }
 
 static void path_add(struct a_buf *b, const char *path)
@@ -195,10 +200,37 @@ static void path_add(struct a_buf *b, const char *path)
         a_buf_addf(b, "%s%s", b->len > 0 ? ":" : "", path);
 }
 
-static void optional_add(struct words *env, const char *name, const char *value)
+static void optional_add(struct unit_variables *vars, const char *name, const char *value)
 {
     if (value != NULL)
-        word_add(env, "%s=%s", name, value);
+        unit_variable_add(vars, name, value);
+}
+
+/* What the app's own variables may refer to; then they themselves, which must come last: an app cannot set a
+ * name of ours. */
+static int variables_make(const struct unit_ray_start *s, struct unit_variables *vars, struct a_error *reterr)
+{
+    unit_variable_add(vars, "HOME", s->home_dir);
+    unit_variable_add(vars, "TMPDIR", s->tmp_dir);
+    unit_variable_add(vars, "ASTRA_NAMESPACE", s->namespace);
+    unit_variable_add(vars, "ASTRA_APP", s->app);
+    unit_variable_add(vars, "ASTRA_REVISION",
+                      a_arena_printf(vars->arena, "%llu", (unsigned long long)s->revision));
+    unit_variable_add(vars, "ASTRA_UNIT", s->unit);
+    unit_variable_add(vars, "ASTRA_MEMBER", s->member);
+    unit_variable_add(vars, "ASTRA_CLAIM", s->claim);
+    unit_variables_models(vars, s->models_dir, s->models);
+    optional_add(vars, "ASTRA_TFCC_SOCKET", s->tfcc_socket);
+    optional_add(vars, "ASTRA_TFCC_PAGE_DIR", s->tfcc_page_dir);
+    int rc = app_env_check(s, reterr);
+    return rc < 0 ? rc : unit_variables_env(vars, s->env, reterr);
+}
+
+static void own_env_add(const struct unit_variables *vars, struct words *env)
+{
+    for (const struct unit_variable *v = vars->first; v != NULL; v = v->next)
+        if (a_view_starts(v->name, "ASTRA_") || a_view_is(v->name, "HOME") || a_view_is(v->name, "TMPDIR"))
+            word_add(env, A_VIEW_FMT "=" A_VIEW_FMT, A_VIEW_ARG(v->name), A_VIEW_ARG(v->value));
 }
 
 static void ray_env_add(const struct unit_ray_start *s, struct words *env)
@@ -215,58 +247,53 @@ static void ray_env_add(const struct unit_ray_start *s, struct words *env)
 
 /* What the app may replace stands before its own variables: the last one of a name counts only where we
  * remove the earlier, so each is added unless the app names it. */
-static void default_add(const struct unit_ray_start *s, struct words *env, const char *name,
+static void default_add(const struct unit_variables *vars, struct words *env, const char *name,
                         const char *value)
 {
-    if (app_value(s, name) == NULL)
+    if (app_value(vars, name) == NULL)
         word_add(env, "%s=%s", name, value);
 }
 
-static void threads_add(const struct unit_ray_start *s, struct words *env)
+static void threads_add(const struct unit_ray_start *s, const struct unit_variables *vars, struct words *env)
 {
     static const char *const names[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                                         "NUMEXPR_NUM_THREADS"};
     char threads[24];
     snprintf(threads, sizeof threads, "%llu", (unsigned long long)A_MAX(s->mcpu / 1000, (uint64_t)1));
     for (size_t i = 0; i < A_ARRAY_SIZE(names); i++)
-        default_add(s, env, names[i], threads);
+        default_add(vars, env, names[i], threads);
 }
 
 static int env_build(const struct unit_ray_start *s, struct words *env, struct a_error *reterr)
 {
     A_BUF_AUTO struct a_buf path = {0};
     A_BUF_AUTO struct a_buf python_path = {0};
-    const char *own_path = app_value(s, "PATH");
+    struct unit_variables defined = {.arena = env->arena}, *vars = &defined;
+    int rc = variables_make(s, vars, reterr);
+    if (rc < 0)
+        return rc;
+    const char *own_path = app_value(vars, "PATH");
     a_buf_addf(&path, "%s/bin", s->environment_dir);
     path_add(&path, own_path != NULL ? own_path : "/usr/local/bin:/usr/bin:/bin");
     path_add(&python_path, s->code_dir);
     path_add(&python_path, s->extra_pythonpath);
-    path_add(&python_path, app_value(s, "PYTHONPATH"));
+    path_add(&python_path, app_value(vars, "PYTHONPATH"));
     word_add(env, "PATH=%s", path.ptr);
     if (python_path.len > 0)
         word_add(env, "PYTHONPATH=%s", python_path.ptr);
-    word_add(env, "HOME=%s", s->home_dir);
-    word_add(env, "TMPDIR=%s", s->tmp_dir);
-    default_add(s, env, "LANG", "C.UTF-8");
-    default_add(s, env, "PYTHONNOUSERSITE", "1");
-    default_add(s, env, "PYTHONDONTWRITEBYTECODE",
+    default_add(vars, env, "LANG", "C.UTF-8");
+    default_add(vars, env, "PYTHONNOUSERSITE", "1");
+    default_add(vars, env, "PYTHONDONTWRITEBYTECODE",
                 "1"); /* the environment is shared: nothing is written into it */
-    default_add(s, env, "PYTHONUNBUFFERED", "1");
-    threads_add(s, env);
+    default_add(vars, env, "PYTHONUNBUFFERED", "1");
+    threads_add(s, vars, env);
     /* 15 otherwise: replicas, which are what all is for, would starve beside any other work of the host.
      * Claims share the node out, not nice values. */
-    default_add(s, env, "RAY_worker_niceness", "0");
+    default_add(vars, env, "RAY_worker_niceness", "0");
     ray_env_add(s, env);
-    word_add(env, "ASTRA_NAMESPACE=%s", s->namespace);
-    word_add(env, "ASTRA_APP=%s", s->app);
-    word_add(env, "ASTRA_REVISION=%llu", (unsigned long long)s->revision);
-    word_add(env, "ASTRA_UNIT=%s", s->unit);
-    word_add(env, "ASTRA_MEMBER=%s", s->member);
-    word_add(env, "ASTRA_CLAIM=%s", s->claim);
-    word_add(env, "ASTRA_MODELS=%s", s->models_dir);
-    optional_add(env, "ASTRA_TFCC_SOCKET", s->tfcc_socket);
-    optional_add(env, "ASTRA_TFCC_PAGE_DIR", s->tfcc_page_dir);
-    return app_env_add(s, env, reterr);
+    own_env_add(vars, env);
+    app_env_add(s, vars, env);
+    return 0;
 }
 
 int unit_ray_command_build(const struct unit_ray_start *start, struct a_arena *arena,
@@ -287,29 +314,5 @@ int unit_ray_command_build(const struct unit_ray_start *start, struct a_arena *a
     if (env.len == env.max)
         return a_fail(reterr, -EINVAL, A_CODE_INVALID, "env: more than %d variables", VARIABLES_MAX);
     *ret_command = (struct unit_ray_command){argv.items, env.items, object_store_bytes(start)};
-    return 0;
-}
-
-int unit_ray_serve_body(const struct wire_value *serve, const char *host, uint16_t port_first,
-                        struct a_buf *ret_body, struct a_error *reterr)
-{
-    A_ARENA_AUTO struct a_arena arena = {0};
-    if (!wire_value_is(serve, WIRE_VALUE_OBJECT) ||
-        wire_value_count(wire_value_get(serve, "applications")) == 0)
-        return a_fail(reterr, -EINVAL, A_CODE_INVALID,
-                      "serve: expected an object with at least one application");
-    struct wire_value *body = wire_value_copy(&arena, serve);
-    wire_value_remove(body, "warmUp"); /* Astra's own field beside Ray's schema */
-    struct wire_value *http = wire_value_get(body, "http_options"),
-                      *grpc = wire_value_get(body, "grpc_options");
-    if (!wire_value_is(http, WIRE_VALUE_OBJECT))
-        wire_value_set(&arena, body, "http_options", http = wire_value_new_object(&arena));
-    if (!wire_value_is(grpc, WIRE_VALUE_OBJECT))
-        wire_value_set(&arena, body, "grpc_options", grpc = wire_value_new_object(&arena));
-    wire_value_set_string(&arena, http, "host", host);
-    wire_value_set_int(&arena, http, "port", (int64_t)port_of(port_first, UNIT_RAY_PORT_SERVE_HTTP));
-    wire_value_set_int(&arena, grpc, "port", (int64_t)port_of(port_first, UNIT_RAY_PORT_SERVE_GRPC));
-    wire_value_set_string(&arena, body, "proxy_location", "HeadOnly");
-    wire_json_print(ret_body, body, 0);
     return 0;
 }

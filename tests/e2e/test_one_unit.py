@@ -219,11 +219,11 @@ def test_one_unit(world, ray_environment):
 
     # a new config under the running head
     config = [{"name": "a", "route_prefix": "/a", "import_path": "noop:app",
-               "deployments": [{"name": "Noop", "user_config": {"answer": "changed"}}]}]  # fmt: skip
+               "deployments": [{"name": "Noop", "user_config": {"answer": "$$(X) $(ASTRA_UNIT)"}}]}]  # fmt: skip
     second = artifacts.put(revision_document(environment, code, config, number=2))
     assert claim.config(second, 2).ok
     claim.status(timeout_s=60, where=lambda m: m.deployed == second and m.warmed)
-    assert http("GET", url) == (200, "changed")
+    assert http("GET", url) == (200, "$(X) noop-aaaaa")
 
     # a replica dies: told at once, replaced by Ray
     victim = next(pid for pid in marked(claim.id["unit"]) if b"ServeReplica:a:Noop" in cmdline(pid))
@@ -233,7 +233,7 @@ def test_one_unit(world, ray_environment):
     assert time.monotonic() - start < 0.5
     fresh = claim.status(timeout_s=60, where=lambda m: any(t["healthy"] and not t["proxy"] for t in m.targets))
     new = next(t for t in fresh.targets if not t["proxy"])
-    assert http("GET", f"http://{new['ip']}:{new['port']}/a") == (200, "changed")
+    assert http("GET", f"http://{new['ip']}:{new['port']}/a") == (200, "$(X) noop-aaaaa")
 
     # a replica takes more than the claim: it alone is killed, and Ray replaces it
     with pytest.raises(OSError):
@@ -251,6 +251,57 @@ def test_one_unit(world, ray_environment):
     wait_for("the last socket", lambda: listening(ports, 100) == [], 5)
     nothing_left(agent, claim.id["unit"], ports)
     assert shm_names() <= shm_before
+
+
+def shell_environment(script):
+    """An environment whose python3 is a shell script."""
+    manifest = {"schema": 1, "platform": "linux-x86_64", "glibc": "2.17", "python": "3.11.2", "ray": "2.60.0"}
+    return tar_zst({"astra-env.json": json.dumps(manifest), "bin/python3": f"#!/bin/sh\n{script}\n"}, mode=0o755)
+
+
+WORKERS = [{"name": "cpu", "count": 1, "cpu": 1, "memory": "2Gi"}]
+SAYS = 'echo "W=$W same=$(cat $W) shared=$(cat /dev/shm/astra-models/det-v4)"; exit 3'
+
+
+def test_references_in_env(world):
+    """$(ASTRA_MODEL_X) leads to the model, in each member's own namespace also by a path that is the same on all."""
+    server, agent, artifacts = world
+    model = artifacts.put(b"weights")
+    document = {
+        "models": {"det-v4": model},
+        "env": [{"name": "W", "value": "$(ASTRA_MODEL_DET_V4)"}],
+        "workers": WORKERS,
+        "applications": [{"name": "a", "import_path": "a:b", "args": {"w": "$(W)"}}],
+    }
+    status = failed(server, agent, artifacts, artifacts.put(shell_environment(SAYS)), **document)
+    assert status.reason == "RAY_START_FAILED"
+    assert "models/det-v4 same=weights shared=weights" in status.message
+
+
+def test_references_where_paths_differ(tmp_path):
+    """Without namespaces the members of a unit have no path in common: refused by name, unless the head is alone."""
+    artifacts = Artifacts()
+    model = artifacts.put(b"weights")
+    environment = artifacts.put(shell_environment(SAYS))
+    document = {
+        "models": {"det": model},
+        "applications": [{"name": "a", "import_path": "a:b", "args": {"w": "$(ASTRA_MODEL_DET)"}}],
+    }
+    with Server(artifacts) as server:
+        agent = Agent(server, tmp_path, "--no-namespaces")
+        try:
+            refused = failed(server, agent, artifacts, environment, workers=WORKERS, **document)
+            assert refused.reason == "UNSUPPORTED"
+            assert "$(ASTRA_MODEL_...)" in refused.message and "namespaces" in refused.message
+        finally:
+            agent.close()
+    with Server(artifacts) as server:
+        agent = Agent(server, tmp_path / "alone", "--no-namespaces")
+        try:
+            alone = failed(server, agent, artifacts, environment, **document)
+            assert alone.reason == "RAY_START_FAILED"
+        finally:
+            agent.close()
 
 
 @pytest.mark.ray

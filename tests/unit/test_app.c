@@ -253,6 +253,27 @@ static void test_paths_must_be_packed(void **state)
     assert_int_equal(f->problems.n_errors, 2);
 }
 
+/* A reference to a model that is not there stays as it is; that is told. */
+static void test_references(void **state)
+{
+    struct fixture *f = *state;
+    struct wire_value *app = NULL;
+    const char *text = "metadata: {name: x}\n"
+                       "spec:\n"
+                       "  environment: [{artifact: e@1}]\n"
+                       "  models: {det-v4: {source: m@1}}\n"
+                       "  env: [{name: W, value: $(ASTRA_MODEL_DET_V4)/$(OTHER)}]\n"
+                       "  serve:\n"
+                       "    applications:\n"
+                       "    - import_path: a:b\n"
+                       "      args: {x: [1, $(ASTRA_MODEL_DET), $$(ASTRA_MODEL_DET)]}\n";
+    unit_app_check(&f->problems, yaml(f, text), &app);
+    assert_non_null(app);
+    assert_int_equal(f->problems.n_warnings, 1);
+    assert_string_equal(f->problems.first->field, "spec.serve.applications[0].args.x[1]");
+    assert_int_equal(f->problems.first->line, 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_update_classes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revision_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_paths_must_be_packed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_references, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

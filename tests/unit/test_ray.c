@@ -88,7 +88,7 @@ static void test_worker(void **state)
     (void)state;
     struct a_arena arena = {0};
     struct unit_ray_command c;
-    struct wire_value *ray, *env;
+    struct wire_value *ray, *env, *models;
     struct unit_ray_start s = head;
     assert_int_equal(
         wire_json_parse(&arena,
@@ -96,11 +96,15 @@ static void test_worker(void **state)
                         NULL, NULL, &ray, NULL),
         0);
     assert_int_equal(
-        wire_json_parse(&arena,
-                        A_VIEW_LIT("[{\"name\":\"PATH\",\"value\":\"/opt\"},{\"name\":\"OMP_NUM_THREADS\","
-                                   "\"value\":\"9\"},{\"name\":\"X\",\"value\":\"y=z\"}]"),
-                        NULL, NULL, &env, NULL),
+        wire_json_parse(
+            &arena,
+            A_VIEW_LIT("[{\"name\":\"PATH\",\"value\":\"/opt\"},{\"name\":\"OMP_NUM_THREADS\","
+                       "\"value\":\"9\"},{\"name\":\"X\",\"value\":\"y=z\"},{\"name\":\"W\",\"value\":"
+                       "\"$(ASTRA_MODEL_DET)/$(X)/$(ASTRA_MEMBER) $$(X) $(LATER)\"}]"),
+            NULL, NULL, &env, NULL),
         0);
+    assert_int_equal(wire_json_parse(&arena, A_VIEW_LIT("{\"det\":\"\"}"), NULL, NULL, &models, NULL), 0);
+    s.models = models;
     s.role = UNIT_RAY_WORKER;
     s.head_ip = "127.9.9.9";
     s.head_port_first = 21000;
@@ -117,6 +121,8 @@ static void test_worker(void **state)
     assert_true(has(c.envp, "OMP_NUM_THREADS=9"));
     assert_false(has(c.envp, "OMP_NUM_THREADS=1"));
     assert_true(has(c.envp, "X=y=z"));
+    assert_true(has(c.envp, "ASTRA_MODEL_DET=/m/models/det"));
+    assert_true(has(c.envp, "W=/m/models/det/y=z/head $(X) $(LATER)"));
     a_arena_deinit(&arena);
 }
 
@@ -150,19 +156,25 @@ static void test_body(void **state)
     (void)state;
     struct a_arena arena = {0};
     struct a_buf body = {0};
-    struct wire_value *serve;
+    struct wire_value *document;
+    struct unit_ray_serve s = {.unit = "ocr-1", .models_dir = "/m", .host = "127.1.2.3", .port_first = 20300};
+    bool local = true;
     const char *text =
-        "{\"applications\":[{\"name\":\"a\",\"later\":1}],\"http_options\":{\"host\":\"0.0.0.0\","
-        "\"keep_alive_timeout_s\":5},\"warmUp\":{\"path\":null}}";
-    assert_int_equal(wire_json_parse(&arena, a_view_str(text), NULL, NULL, &serve, NULL), 0);
-    assert_int_equal(unit_ray_serve_body(serve, "127.1.2.3", 20300, &body, NULL), 0);
+        "{\"serve\":{\"applications\":[{\"name\":\"a\",\"later\":1}],\"http_options\":{\"host\":"
+        "\"0.0.0.0\",\"keep_alive_timeout_s\":5}}}";
+    assert_int_equal(wire_json_parse(&arena, a_view_str(text), NULL, NULL, &document, NULL), 0);
+    s.document = document;
+    assert_int_equal(unit_ray_serve_body(&s, &body, &local, NULL), 0);
+    assert_false(local);
     assert_string_equal(body.ptr,
                         "{\"applications\":[{\"name\":\"a\",\"later\":1}],\"http_options\":{\"host\":"
                         "\"127.1.2.3\",\"keep_alive_timeout_s\":5,\"port\":20311},\"grpc_options\":{\"port\":"
                         "20312},\"proxy_location\":\"HeadOnly\"}");
-    assert_int_equal(wire_json_parse(&arena, A_VIEW_LIT("{\"applications\":[]}"), NULL, NULL, &serve, NULL),
-                     0);
-    assert_true(unit_ray_serve_body(serve, "127.1.2.3", 20300, &body, NULL) < 0);
+    assert_int_equal(
+        wire_json_parse(&arena, A_VIEW_LIT("{\"serve\":{\"applications\":[]}}"), NULL, NULL, &document, NULL),
+        0);
+    s.document = document;
+    assert_true(unit_ray_serve_body(&s, &body, &local, NULL) < 0);
     a_buf_deinit(&body);
     a_arena_deinit(&arena);
 }

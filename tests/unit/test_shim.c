@@ -304,6 +304,11 @@ static void test_shm(void **state)
         assert_int_equal(access("/dev/shm/astra-test-leak", F_OK), -1);
     unlink("/dev/shm/astra-test-leak");
     run_end(&r);
+    run_start(&r, &(struct d_shim_spec){.shm_bytes = 8 << 20, .shm_models = strdup("/the/models")},
+              "readlink /dev/shm/astra-models || echo none; exit 0");
+    phase_await(&r, D_SHIM_EXITED);
+    log_await(&r, r.state.namespaces ? "/the/models" : "none");
+    run_end(&r);
 }
 
 static void test_rotation(void **state)

@@ -84,6 +84,7 @@ struct d_member {
     struct sys_timer timer; /* looks at the state file, then at health, until UP; grace when stopping */
     struct net_http_call *health;
 
+    bool shared_models;        /* the Serve config that it starts with names D_SHIM_SHM_MODELS */
     bool found;                /* it ran before this agent did */
     bool stopping;             /* the claim is RELEASING */
     bool term_again;           /* SIGINT was sent */
@@ -205,10 +206,17 @@ void d_member_fail(struct d_member *m, enum a_reason reason, const struct a_erro
 
 /* prepare.c */
 int d_prepare_document(struct d_member *m, struct a_error *reterr); /* reads the revision, fills `needs` */
-void d_prepare_run(void *member);                                   /* in the pool; sets job_rc, job_error */
-void d_clean_run(void *member);                                     /* in the pool: nothing of it is left */
+bool d_prepare_has_workers(const struct d_member *m); /* its unit has more members than the head */
+/* The body of the PUT. *ret_shared: it names D_SHIM_SHM_MODELS, which is there in namespaces only. */
+int d_prepare_serve(const struct d_member *m, struct a_buf *ret_body, bool *ret_shared,
+                    struct a_error *reterr);
+void d_prepare_run(void *member); /* in the pool; sets job_rc, job_error */
+void d_clean_run(void *member);   /* in the pool: nothing of it is left */
 
 /* run.c: from the shim's start to its end */
+#define D_RUN_NO_SHARED_MODELS                                                                               \
+    "the Serve config names $(ASTRA_MODEL_...) in a unit with workers, and this node has no mount "          \
+    "namespaces that would give all members one path; read ASTRA_MODELS in the code instead"
 void d_run_start(struct d_member *m);
 bool d_run_adopt(struct d_member *m); /* false: there is nothing to adopt */
 void d_run_up(struct d_member *m);    /* STARTING -> UP, and the folder remembers it */

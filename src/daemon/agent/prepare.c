@@ -146,6 +146,30 @@ static int folder_make(const struct d_member *m, struct a_error *reterr)
     return rc < 0 ? rc : models_link(m, reterr);
 }
 
+bool d_prepare_has_workers(const struct d_member *m)
+{
+    return wire_value_count(wire_value_path(m->document, "spec.workers")) > 0;
+}
+
+int d_prepare_serve(const struct d_member *m, struct a_buf *ret_body, bool *ret_shared,
+                    struct a_error *reterr)
+{
+    A_AUTOFREE char *models = sys_path_join(m->folder, "models");
+    bool workers = d_prepare_has_workers(m), local = false;
+    const struct unit_ray_serve s = {
+        .document = m->document,
+        .unit = m->id.unit.s,
+        .models_dir = workers ? D_SHIM_SHM_MODELS : models,
+        .host =
+            workers ? "0.0.0.0" : m->agent->address, /* Ray has one host for the replicas of all members */
+        .port_first = m->port_first,
+    };
+    int rc = unit_ray_serve_body(&s, ret_body, &local, reterr);
+    if (rc == 0)
+        *ret_shared = workers && local;
+    return rc;
+}
+
 /* The part of the spec that describes this member: spec.head, or the worker group of its name. */
 static const struct wire_value *member_spec(const struct d_member *m)
 {
@@ -165,7 +189,7 @@ static bool member_serves(const struct d_member *m, const struct wire_value *own
     const char *word = wire_value_string(wire_value_get(own, "serves"), "auto");
     if (!m->head || strcmp(word, "always") == 0)
         return true;
-    return strcmp(word, "never") != 0 && wire_value_count(wire_value_path(m->document, "spec.workers")) == 0;
+    return strcmp(word, "never") != 0 && !d_prepare_has_workers(m);
 }
 
 static int command_build(struct d_member *m, struct a_arena *arena, struct unit_ray_command *ret,
@@ -198,6 +222,7 @@ static int command_build(struct d_member *m, struct a_arena *arena, struct unit_
         .unit = m->id.unit.s,
         .member = m->id.member.s,
         .models_dir = a_arena_printf(arena, "%s/models", m->folder),
+        .models = wire_value_get(m->document, "models"),
         .code_dir = m->code_dir,
         .revision = (uint64_t)wire_value_int(wire_value_get(m->document, "revision"), 0),
         .extra_pythonpath = a->libdir != NULL ? a_arena_printf(arena, "%s/python", a->libdir) : NULL,
@@ -208,6 +233,17 @@ static int command_build(struct d_member *m, struct a_arena *arena, struct unit_
     return unit_ray_command_build(&start, arena, ret, reterr);
 }
 
+/* Replicas of one unit read one config: where they lie on several nodes, its paths must be the same on all.
+ */
+static int serve_look(struct d_member *m, struct a_error *reterr)
+{
+    A_BUF_AUTO struct a_buf body = {0};
+    int rc = d_prepare_serve(m, &body, &m->shared_models, reterr);
+    if (rc == 0 && m->shared_models && m->agent->options.namespaces_off)
+        rc = a_fail(reterr, -EINVAL, A_CODE_INVALID, "%s", D_RUN_NO_SHARED_MODELS);
+    return rc;
+}
+
 static int spec_write(struct d_member *m, struct a_error *reterr)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
@@ -216,7 +252,9 @@ static int spec_write(struct d_member *m, struct a_error *reterr)
     A_BUF_AUTO struct a_buf text = {0};
     A_AUTOFREE char *path = sys_path_join(m->folder, D_SHIM_SPEC_FILE);
     struct unit_ray_command command = {0};
-    int rc = command_build(m, &arena, &command, reterr);
+    int rc = serve_look(m, reterr);
+    if (rc == 0)
+        rc = command_build(m, &arena, &command, reterr);
     if (rc < 0)
         return rc;
     a_assert(command.argv != NULL && command.envp != NULL);
@@ -227,6 +265,8 @@ static int spec_write(struct d_member *m, struct a_error *reterr)
     spec.cwd = a_asprintf("%s/home", m->folder);
     spec.no_namespaces = m->agent->options.namespaces_off;
     spec.shm_bytes = command.object_store_bytes + SHM_SPARE_BYTES;
+    if (d_prepare_has_workers(m))
+        spec.shm_models = a_asprintf("%s/models", m->folder);
     spec.open_files = OPEN_FILES;
     d_shim_spec_print(&spec, &text);
     return sys_file_write_atomic(path, text.ptr, text.len, 0600, reterr);

@@ -100,6 +100,8 @@ static void member_ended(struct d_member *m)
         d_member_clean(m);
         return;
     }
+    if (m->kill_reason != A_REASON_NONE && m->message[0] != '\0')
+        a_buf_addf(&text, "%s; ", m->message); /* why we ended it */
     end_print(m, &text);
     d_run_digest(m, &log);
     struct a_view cause = unit_ray_log_cause(a_buf_view(&log));
@@ -129,13 +131,10 @@ static void shim_ended(void *ctx, const struct sys_exit *e)
 
 /* ---- starting ---- */
 
-static void start_failed(struct d_member *m, const char *why)
+static void start_failed(struct d_member *m, enum a_reason reason, const char *why)
 {
-    A_BUF_AUTO struct a_buf log = {0};
-    d_run_digest(m, &log);
-    m->kill_reason = A_REASON_RAY_START_FAILED;
-    d_member_say(m, A_REASON_RAY_START_FAILED, "%s%s%s", why, log.len > 0 ? "; last words:\n" : "",
-                 log.len > 0 ? log.ptr : "");
+    m->kill_reason = reason;
+    d_member_say(m, reason, "%s", why);
     int ignored A_UNUSED = sys_process_kill(m->shim, SIGTERM);
 }
 
@@ -173,7 +172,11 @@ static void timer_fire(void *ctx)
     if (m->state.state == A_MEMBER_UP)
         return;
     if (now > m->started_ms + START_MAX_MS) {
-        start_failed(m, "Ray did not answer within 180 s");
+        start_failed(m, A_REASON_RAY_START_FAILED, "Ray did not answer within 180 s");
+        return;
+    }
+    if (m->shim_state.phase == D_SHIM_RUNNING && m->shared_models && !m->shim_state.namespaces) {
+        start_failed(m, A_REASON_UNSUPPORTED, D_RUN_NO_SHARED_MODELS);
         return;
     }
     if (m->shim_state.phase == D_SHIM_RUNNING && !m->head && m->health == NULL)

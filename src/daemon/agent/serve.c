@@ -345,29 +345,35 @@ static bool deployed_before(struct d_serve *s)
     return true;
 }
 
-/* Ray has one host for the replicas of all members. */
-static const char *listen_host(const struct d_member *m)
+/* False, and it is told, when the config cannot be sent. */
+static bool body_make(struct d_serve *s)
 {
-    return wire_value_count(wire_value_path(m->document, "spec.workers")) == 0 ? m->agent->address
-                                                                               : "0.0.0.0";
+    struct d_member *m = s->member;
+    A_BUF_AUTO struct a_buf body = {0};
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    bool shared = false;
+    if (d_prepare_serve(m, &body, &shared, &e) < 0) {
+        d_member_say(m, A_REASON_SERVE_REJECTED, "%s", a_error_text(&e));
+        return false;
+    }
+    if (shared && m->shim_state.phase == D_SHIM_RUNNING && !m->shim_state.namespaces) {
+        d_member_say(m, A_REASON_SERVE_REJECTED, "%s", D_RUN_NO_SHARED_MODELS);
+        return false;
+    }
+    a_free(s->body);
+    s->body = a_buf_steal(&body);
+    return true;
 }
 
 void d_serve_deploy(struct d_serve *s)
 {
     struct d_member *m = s->member;
-    A_BUF_AUTO struct a_buf body = {0};
-    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    const struct wire_value *serve = wire_value_get(m->document, "serve");
     if (m->document != NULL) {
-        wanted_read(s, serve);
+        wanted_read(s, wire_value_get(m->document, "serve"));
         warm_read(s, m->document);
         if (!deployed_before(s)) {
-            if (unit_ray_serve_body(serve, listen_host(m), m->port_first, &body, &e) < 0) {
-                d_member_say(m, A_REASON_SERVE_REJECTED, "%s", a_error_text(&e));
+            if (!body_make(s))
                 return;
-            }
-            a_free(s->body);
-            s->body = a_buf_steal(&body);
             s->put_digest = m->document_digest;
             s->rejected = false;
         }

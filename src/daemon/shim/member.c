@@ -151,6 +151,8 @@ static void mounts_make(const struct d_shim_spec *spec, int report_fd)
     snprintf(options, sizeof options, "mode=1777,size=%llu", (unsigned long long)spec->shm_bytes);
     if (mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
         child_fail(report_fd, "mount /dev/shm");
+    if (spec->shm_models != NULL && symlink(spec->shm_models, D_SHIM_SHM_MODELS) < 0)
+        child_fail(report_fd, "link the models");
 }
 
 /* The first process of the namespace: reaps, passes SIGTERM on, ends with the member; the kernel then kills

@@ -19,6 +19,7 @@ void d_shim_spec_deinit(struct d_shim_spec *s)
     words_free(s->env, s->n_env);
     a_free(s->cwd);
     a_free(s->cgroup);
+    a_free(s->shm_models);
     *s = (struct d_shim_spec){0};
 }
 
@@ -97,6 +98,8 @@ static bool spec_text(struct d_shim_spec *s, struct a_view key, struct a_view va
         s->cwd = text;
     else if (a_view_is(key, "cgroup") && s->cgroup == NULL)
         s->cgroup = text;
+    else if (a_view_is(key, "shm_models") && s->shm_models == NULL)
+        s->shm_models = text;
     else {
         a_free(text);
         return false;
@@ -119,7 +122,8 @@ static bool spec_line(struct d_shim_spec *s, struct a_view key, struct a_view va
     for (size_t i = 0; i < A_ARRAY_SIZE(numbers); i++)
         if (a_view_is(key, numbers[i].key))
             return a_text_u64(value, numbers[i].number);
-    if (a_view_is(key, "arg") || a_view_is(key, "env") || a_view_is(key, "cwd") || a_view_is(key, "cgroup"))
+    if (a_view_is(key, "arg") || a_view_is(key, "env") || a_view_is(key, "cwd") || a_view_is(key, "cgroup") ||
+        a_view_is(key, "shm_models"))
         return spec_text(s, key, value);
     if (a_view_is(key, "namespaces")) {
         s->no_namespaces = a_view_is(value, "off");
@@ -192,6 +196,8 @@ void d_shim_spec_print(const struct d_shim_spec *s, struct a_buf *b)
         line_print(b, "cwd", s->cwd);
     if (s->cgroup != NULL)
         line_print(b, "cgroup", s->cgroup);
+    if (s->shm_models != NULL)
+        line_print(b, "shm_models", s->shm_models);
     if (s->set_ids)
         a_buf_addf(b, "uid %u\ngid %u\n", s->uid, s->gid);
     a_buf_addf(b, "namespaces %s\n", s->no_namespaces ? "off" : "auto");

@@ -23,6 +23,7 @@
 #define D_SHIM_LOG_PIECE_BYTES (UINT64_C(50) << 20)
 #define D_SHIM_LOG_PIECES 10
 #define D_SHIM_GRACE_MS 10000
+#define D_SHIM_SHM_MODELS "/dev/shm/astra-models" /* the same path in every member */
 
 /* What to start. Zero-initialised = empty; arrays are NULL-terminated and owned. */
 struct d_shim_spec {
@@ -34,6 +35,7 @@ struct d_shim_spec {
     uint32_t uid, gid;
     bool no_namespaces;                   /* `namespaces off`: do not try */
     uint64_t shm_bytes;                   /* size of the member's own /dev/shm; 0 = the host's */
+    char *shm_models;                     /* what /dev/shm/astra-models leads to; NULL = no such link */
     uint64_t open_files;                  /* RLIMIT_NOFILE; 0 = as inherited */
     uint64_t log_piece_bytes, log_pieces; /* 0 = the defaults above */
     uint64_t grace_ms;                    /* between TERM and KILL; 0 = the default above */
