@@ -17,6 +17,8 @@ static const struct cli_option common_options[] = {
     {"namespace", 'n', CLI_TEXT, offsetof(struct cli_common, namespace), "NS",
      "the namespace (default: default)", false},
     {"server", 0, CLI_TEXT, offsetof(struct cli_common, server), "URL", "the server's API", false},
+    {"ca", 0, CLI_TEXT, offsetof(struct cli_common, ca), "FILE",
+     "the CA that the server must be of (DATA/ca.pem)", false},
     {"token", 0, CLI_TEXT, offsetof(struct cli_common, token), "TOKEN", "what opens it", false},
     {"data", 0, CLI_TEXT, offsetof(struct cli_common, data), "DIR",
      "of astra up (default ~/.local/share/astra)", false},

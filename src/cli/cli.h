@@ -23,7 +23,7 @@
 
 /* What every command takes. */
 struct cli_common {
-    const char *output, *server, *token, *data, *namespace;
+    const char *output, *server, *token, *ca, *data, *namespace;
     bool help;
 };
 
@@ -77,6 +77,8 @@ bool cli_sleep_ms(uint64_t ms);
 /* Where it is and what opens it: options, ASTRA_CFG_SERVER and ASTRA_CFG_TOKEN, then DATA/client.json.
  * Connects to nothing yet. */
 int cli_client_open(struct cli_call *c, struct a_error *reterr) A_MUST_CHECK;
+/* From now on client.json, when it is of this server, trusts this CA (PEM). */
+int cli_client_trust(struct cli_call *c, const char *ca, struct a_error *reterr) A_MUST_CHECK;
 /* The data folder: --data, ASTRA_CFG_DATA, ~/.local/share/astra. In the arena. */
 const char *cli_data_dir(struct cli_call *c);
 /* --namespace, or "default". */

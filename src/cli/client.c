@@ -29,7 +29,8 @@ const char *cli_data_dir(struct cli_call *c)
 }
 
 /* What `astra up` wrote, for what was not said otherwise. No file is no error. */
-static int client_file_read(struct cli_call *c, const char **url, const char **token, struct a_error *reterr)
+static int client_file_read(struct cli_call *c, const char **url, const char **token, const char **ca,
+                            struct a_error *reterr)
 {
     A_BUF_AUTO struct a_buf text = {0};
     struct wire_value *v;
@@ -41,26 +42,61 @@ static int client_file_read(struct cli_call *c, const char **url, const char **t
         rc = wire_json_parse(c->arena, a_buf_view(&text), path, NULL, &v, reterr);
     if (rc != 0)
         return rc;
-    /* The file's token is for the file's server only. */
+    /* The file's token and CA are for the file's server only; of another one the CA is tried, too. */
     if (*token == NULL && *url == NULL)
         *token = wire_value_string(wire_value_get(v, "token"), NULL);
     if (*url == NULL)
         *url = wire_value_string(wire_value_get(v, "address"), NULL);
+    if (*ca == NULL)
+        *ca = wire_value_string(wire_value_get(v, "ca"), NULL);
     return 0;
+}
+
+/* --ca FILE or ASTRA_CFG_CA. */
+static int ca_file_read(struct cli_call *c, const char **ret_ca, struct a_error *reterr)
+{
+    A_BUF_AUTO struct a_buf text = {0};
+    const char *path = c->common.ca != NULL ? c->common.ca : sys_env_get("ASTRA_CFG_CA");
+    if (path == NULL)
+        return 0;
+    int rc = sys_file_read(path, CLIENT_FILE_MAX, &text, reterr);
+    if (rc == 0)
+        *ret_ca = a_arena_strndup(c->arena, text.ptr, text.len);
+    return rc;
+}
+
+int cli_client_trust(struct cli_call *c, const char *ca, struct a_error *reterr)
+{
+    A_BUF_AUTO struct a_buf text = {0};
+    struct wire_value *v;
+    const char *path = a_arena_printf(c->arena, "%s/client.json", cli_data_dir(c));
+    if (!sys_file_exists(path))
+        return 0;
+    int rc = sys_file_read(path, CLIENT_FILE_MAX, &text, reterr);
+    if (rc == 0)
+        rc = wire_json_parse(c->arena, a_buf_view(&text), path, NULL, &v, reterr);
+    if (rc != 0 || strcmp(wire_value_string(wire_value_get(v, "address"), ""), c->server) != 0)
+        return rc;
+    wire_value_set_string(c->arena, v, "ca", ca);
+    a_buf_reset(&text);
+    wire_json_print(&text, v, 0);
+    a_buf_add_char(&text, '\n');
+    return sys_file_write_atomic(path, text.ptr, text.len, 0600, reterr);
 }
 
 int cli_client_open(struct cli_call *c, struct a_error *reterr)
 {
     const char *url = c->common.server != NULL ? c->common.server : sys_env_get("ASTRA_CFG_SERVER");
     const char *token = c->common.token != NULL ? c->common.token : sys_env_get("ASTRA_CFG_TOKEN");
+    const char *ca = NULL;
     SYS_SECRET_AUTO struct sys_secret secret = {0};
     if (c->http != NULL)
         return 0;
-    if (url == NULL || token == NULL) {
-        int rc = client_file_read(c, &url, &token, reterr);
-        if (rc != 0)
-            return rc;
-    }
+    int rc = ca_file_read(c, &ca, reterr);
+    if (rc == 0 && (url == NULL || token == NULL || ca == NULL))
+        rc = client_file_read(c, &url, &token, &ca, reterr);
+    if (rc != 0)
+        return rc;
     if (url == NULL)
         return a_fail(
             reterr, -ENOENT, A_CODE_UNAVAILABLE,
@@ -68,11 +104,12 @@ int cli_client_open(struct cli_call *c, struct a_error *reterr)
             "URL --token TOKEN",
             cli_data_dir(c));
     if (strstr(url, "://") == NULL)
-        url = a_arena_printf(c->arena, "http://%s", url);
+        url = a_arena_printf(c->arena, "https://%s", url);
     c->server = url;
     sys_secret_set(&secret, a_view_str(token));
-    return net_blocking_new(&(struct net_blocking_options){.base_url = url, .token = &secret}, &c->http,
-                            reterr);
+    return net_blocking_new(
+        &(struct net_blocking_options){.base_url = url, .token = &secret, .ca = a_view_str(ca)}, &c->http,
+        reterr);
 }
 
 const char *cli_path(struct cli_call *c, const char *pattern, ...)

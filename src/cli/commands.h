@@ -28,7 +28,10 @@
     X("orphans", orphans, "ls, adopt, release: apps that run, but that no store knows") \
     X("artifact", artifact, "put, ls, get: models, code and environments by name") \
     X("env", env, "pack, resolve: Python environments") \
-    X("token", token, "create, revoke, ls: who may do what") \
+    X("token", token, "create, revoke, ls: who may do what, and who may join") \
+    X("ca", ca, "show, rotate: whom the platform's parts trust") \
+    X("deny", deny, "refuse a node or gateway from now on") \
+    X("allow", allow, "let a denied one in again") \
     X("version", version, "of this program and of the server") \
     X("doctor", doctor, "look for what will not work on this machine")
 /* clang-format on */

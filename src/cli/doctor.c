@@ -120,6 +120,25 @@ static void check_clock(struct doctor *d, const struct wire_value *version)
         "ages and times that people read are off by that: run an NTP client");
 }
 
+/* Certificates are renewed by themselves: one that has ended tells of a node that cannot, or of a wrong
+ * clock. */
+static void check_identities(struct doctor *d)
+{
+    A_BUF_AUTO struct a_buf over = {0};
+    struct wire_value *nodes;
+    if (cli_list(d->c, "/v1/nodes", NULL, &nodes, NULL) != 0)
+        return;
+    wire_value_foreach(node, nodes)
+    {
+        if (wire_value_bool(wire_value_path(node, "identity.expired"), false))
+            a_buf_addf(&over, "%s%s", over.len > 0 ? ", " : "", cli_cell(d->c->arena, node, "name"));
+    }
+    say(d, over.len == 0 ? GOOD : WARNING, "certificates",
+        over.len == 0 ? "of all connected nodes are valid"
+                      : a_arena_printf(d->c->arena, "have ended: %s", over.ptr),
+        "these nodes run on; look at their clocks and logs (identity.*), and give them a join token again");
+}
+
 /* True when it answers. */
 static bool check_server(struct doctor *d)
 {
@@ -137,6 +156,7 @@ static bool check_server(struct doctor *d)
         a_arena_printf(a, "this program %s, the server %s", ASTRA_VERSION, theirs),
         "upgrade servers first, then gateways, then agents and this program");
     check_clock(d, version);
+    check_identities(d);
     return true;
 }
 

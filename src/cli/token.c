@@ -6,12 +6,15 @@
 
 struct args {
     const char *role, *expires, *name;
+    bool once;
 };
 
 static const struct cli_option create_options[] = {
-    {"role", 0, CLI_TEXT, offsetof(struct args, role), "ROLE", "view (default), deploy or admin", false},
+    {"role", 0, CLI_TEXT, offsetof(struct args, role), "ROLE", "view (default), deploy, admin, or join",
+     false},
     {"expires", 0, CLI_TEXT, offsetof(struct args, expires), "TIME", "30d; default: when it is revoked",
      false},
+    {"once", 0, CLI_FLAG, offsetof(struct args, once), NULL, "join: good for one node or gateway", false},
     {"name", 0, CLI_TEXT, offsetof(struct args, name), "TEXT", "whose it is, for people", false},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
 };
@@ -25,6 +28,8 @@ static int create_run(struct cli_call *c, struct a_error *reterr)
                           c->common.namespace != NULL ? c->common.namespace : "*");
     if (args->expires != NULL)
         wire_value_set_string(c->arena, body, "expires", args->expires);
+    if (args->once)
+        wire_value_set_bool(c->arena, body, "once", true);
     if (args->name != NULL)
         wire_value_set_string(c->arena, body, "name", args->name);
     int rc = cli_request(c, "POST", "/v1/tokens", body, NULL, &v, reterr);
@@ -77,9 +82,11 @@ int cli_token(int argc, char **argv)
          .about = "Makes a token and prints it, this once: the server keeps its hash only",
          .options = create_options,
          .args_size = sizeof(struct args),
-         .more = "view reads; deploy writes apps and artifacts, too; admin does everything. Without "
-                 "--namespace it is for all\n"
-                 "namespaces.\n",
+         .more =
+             "view reads; deploy writes apps and artifacts, too; admin does everything. Without "
+             "--namespace it is for all\n"
+             "namespaces. join opens the API to nobody: it lets a new node or gateway in (--join-token-file, "
+             "--token-file).\n",
          .run = create_run},
         {.name = "token revoke",
          .words = "ID",

@@ -21,6 +21,7 @@ struct net_blocking {
     CURL *curl;
     char *base_url;
     struct sys_secret token;
+    char *ca; /* PEM; NULL = the system's */
     uint64_t connect_timeout_ms;
     char *user_agent;
 };
@@ -55,6 +56,8 @@ int net_blocking_new(const struct net_blocking_options *options, struct net_bloc
     b->base_url = a_strndup(options->base_url, len);
     if (options->token != NULL)
         sys_secret_set(&b->token, sys_secret_view(options->token));
+    if (options->ca.len > 0)
+        b->ca = a_view_dup(options->ca);
     b->connect_timeout_ms =
         options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     b->user_agent = a_strdup(options->user_agent != NULL ? options->user_agent : "astra/" ASTRA_VERSION);
@@ -69,6 +72,7 @@ void net_blocking_free(struct net_blocking *b)
     curl_easy_cleanup(b->curl);
     sys_secret_deinit(&b->token);
     a_free(b->base_url);
+    a_free(b->ca);
     a_free(b->user_agent);
     a_free(b);
 }
@@ -254,6 +258,18 @@ static void timeouts_set(struct exchange *x)
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)((ms + 999u) / 1000u));
 }
 
+static void trust_set(struct exchange *x)
+{
+    CURL *curl = x->b->curl;
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
+    if (x->b->ca == NULL)
+        return;
+    struct curl_blob blob = {.data = x->b->ca, .len = strlen(x->b->ca), .flags = CURL_BLOB_NOCOPY};
+    curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+}
+
 static void options_set(struct exchange *x, const char *url, char *errors)
 {
     CURL *curl = x->b->curl;
@@ -272,6 +288,7 @@ static void options_set(struct exchange *x, const char *url, char *errors)
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    trust_set(x);
     headers_set(x);
     body_set(x);
     timeouts_set(x);
@@ -309,6 +326,12 @@ static int curl_failed(const struct exchange *x, CURLcode code, const char *erro
 {
     int rc = rc_of_curl(code);
     const char *what = errors[0] != '\0' ? errors : curl_easy_strerror(code);
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        return a_fail(
+            reterr, -EACCES, A_CODE_FORBIDDEN,
+            "%s shows a certificate that is not to be trusted (%s): is it the right server, and is its "
+            "CA (DATA/ca.pem, or `ca` in client.json) the one you have?",
+            x->b->base_url, what);
     if (rc == -ECONNREFUSED || rc == -ENXIO)
         return a_fail(reterr, rc, A_CODE_UNAVAILABLE, "cannot reach the server at %s: %s", x->b->base_url,
                       what);

@@ -17,7 +17,10 @@ struct net_blocking;
 
 /* Zero = default. */
 struct net_blocking_options {
-    const char *base_url;           /* http://127.0.0.1:7700; required */
+    const char *base_url;           /* https://127.0.0.1:7700; required */
+    struct a_view ca;               /* PEM: the authorities to trust, and no others; empty = the system's.
+                                       Copied. A server is known by its authority then, not by its name:
+                                       ours signs no server but Astra's */
     const struct sys_secret *token; /* Authorization: Bearer ...; copied */
     uint64_t connect_timeout_ms;    /* 5 s */
     const char *user_agent;

@@ -22,9 +22,9 @@ void net_http_conn_read_update(struct net_http_conn *c)
         return;
     bool asked = c->state == CONN_ASKED || c->state == CONN_ANSWER;
     if (c->paused || (asked && c->in.len >= READ_AHEAD_MAX))
-        sys_stream_read_stop(c->stream);
+        net_stream_read_stop(c->stream);
     else
-        sys_stream_read_start(c->stream);
+        net_stream_read_start(c->stream);
 }
 
 /* Calls into the handler's side; false when the connection ended meanwhile. */
@@ -98,7 +98,7 @@ static void continue_say(struct net_http_conn *c)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     if (c->head.expect_continue)
-        (void)!sys_stream_write(c->stream, go_on,
+        (void)!net_stream_write(c->stream, go_on,
                                 sizeof go_on - 1); /* a failure is met again by the next read */
 }
 
@@ -341,7 +341,7 @@ struct a_view net_http_request_header(const struct net_http_request *r, const ch
 const char *net_http_request_peer(const struct net_http_request *r)
 {
     struct net_http_conn *c = request_conn(r);
-    return c->stream != NULL ? sys_stream_peer_text(c->stream) : "-";
+    return c->stream != NULL ? net_stream_peer_text(c->stream) : "-";
 }
 
 bool net_http_request_is_gone(const struct net_http_request *r)

@@ -38,7 +38,7 @@ struct net_http_server {
 struct net_http_conn {
     uint32_t magic;
     struct net_http_server *server; /* NULL once the server is freed under an orphan */
-    struct sys_stream *stream;      /* NULL: the client is gone */
+    struct net_stream *stream;      /* NULL: the client is gone */
     struct a_list link;
     enum conn_state state;
     bool has_request; /* `r` is somebody's */

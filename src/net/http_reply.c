@@ -55,7 +55,7 @@ void net_http_reply(struct net_http_request *r, const struct net_http_response *
             wire_http_write_length(b, response->body.len);
         wire_http_write_end(b);
         struct a_view views[] = {a_buf_view(b), response->body};
-        if (b->failed || sys_stream_writev(c->stream, views, is_bodiless(c, response->status) ? 1 : 2) != 0) {
+        if (b->failed || net_stream_writev(c->stream, views, is_bodiless(c, response->status) ? 1 : 2) != 0) {
             net_http_stream_abort(r);
             return;
         }
@@ -102,7 +102,7 @@ void net_http_stream_begin(struct net_http_request *r, const struct net_http_res
     else if (c->chunked)
         (void)wire_http_write_header_str(b, "transfer-encoding", "chunked");
     wire_http_write_end(b);
-    if (b->failed || sys_stream_write(c->stream, b->ptr, b->len) != 0)
+    if (b->failed || net_stream_write(c->stream, b->ptr, b->len) != 0)
         net_http_conn_lose(c);
 }
 
@@ -116,14 +116,14 @@ int net_http_stream_write(struct net_http_request *r, struct a_view bytes)
         return 0;
     if (c->has_length && bytes.len > c->length_left)
         return -EMSGSIZE;
-    size_t queued = sys_stream_queued(c->stream), max = c->server->o.stream_max;
+    size_t queued = net_stream_queued(c->stream), max = c->server->o.stream_max;
     if (queued != 0 && (queued > max || bytes.len > max - queued))
         return -ENOBUFS;
     char size[WIRE_HTTP_CHUNK_HEADER_MAX];
     struct a_view views[3] = {{size, 0}, bytes, {"\r\n", c->chunked ? 2 : 0}};
     if (c->chunked)
         views[0].len = wire_http_chunk_header(size, bytes.len);
-    int rc = sys_stream_writev(c->stream, views, 3);
+    int rc = net_stream_writev(c->stream, views, 3);
     if (rc == 0 && c->has_length)
         c->length_left -= bytes.len;
     if (rc == 0) {
@@ -137,7 +137,7 @@ int net_http_stream_write(struct net_http_request *r, struct a_view bytes)
 bool net_http_stream_is_full(const struct net_http_request *r)
 {
     const struct net_http_conn *c = request_conn(r);
-    return c->stream != NULL && sys_stream_is_full(c->stream);
+    return c->stream != NULL && net_stream_is_full(c->stream);
 }
 
 void net_http_stream_on_drain(struct net_http_request *r, void (*fn)(void *ctx, struct net_http_request *r),
@@ -157,7 +157,7 @@ void net_http_stream_end(struct net_http_request *r)
         return;
     }
     if (c->stream != NULL && c->chunked &&
-        sys_stream_write(c->stream, WIRE_HTTP_CHUNK_LAST, sizeof WIRE_HTTP_CHUNK_LAST - 1) != 0)
+        net_stream_write(c->stream, WIRE_HTTP_CHUNK_LAST, sizeof WIRE_HTTP_CHUNK_LAST - 1) != 0)
         c->keep_alive = false;
     net_http_request_end(c);
 }

@@ -12,7 +12,7 @@
 struct listener {
     struct a_list link;
     struct net_http_server *server;
-    struct sys_listener *listener;
+    struct net_listener *listener;
 };
 
 static const struct net_http_server_options default_options = {
@@ -36,6 +36,7 @@ struct net_http_server *net_http_server_new(struct sys_loop *loop,
     s->ctx = ctx;
     s->o = default_options;
     s->o.server_name = o->server_name;
+    s->o.tls = net_tls_ref(o->tls);
 #define TAKE(name)                                                                                           \
     if (o->name != 0)                                                                                        \
     s->o.name = o->name
@@ -78,9 +79,9 @@ void net_http_conn_lose(struct net_http_conn *c)
 
 void net_http_conn_stall_watch(struct net_http_conn *c)
 {
-    if (c->stream == NULL || c->stall_ms != A_NEVER || sys_stream_queued(c->stream) == 0)
+    if (c->stream == NULL || c->stall_ms != A_NEVER || net_stream_queued(c->stream) == 0)
         return;
-    c->stall_written = sys_stream_bytes_written(c->stream);
+    c->stall_written = net_stream_bytes_written(c->stream);
     c->stall_ms = sys_loop_now_ms(c->server->loop) + c->server->o.write_timeout_ms;
     timer_update(c);
 }
@@ -91,9 +92,9 @@ static bool stall_check(struct net_http_conn *c, uint64_t now)
     if (now < c->stall_ms)
         return false;
     c->stall_ms = A_NEVER;
-    if (sys_stream_queued(c->stream) == 0)
+    if (net_stream_queued(c->stream) == 0)
         return false;
-    if (sys_stream_bytes_written(c->stream) == c->stall_written)
+    if (net_stream_bytes_written(c->stream) == c->stall_written)
         return true;
     net_http_conn_stall_watch(c);
     return false;
@@ -121,17 +122,17 @@ static void conn_timer(void *ctx)
     static const char late[] =
         "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     c->server->stats.timeouts_total++;
-    (void)!sys_stream_write(c->stream, late, sizeof late - 1);
+    (void)!net_stream_write(c->stream, late, sizeof late - 1);
     net_http_conn_end(c, false);
 }
 
 /* --- connections --- */
 
-void net_http_server_adopt(struct net_http_server *s, struct sys_stream *stream)
+void net_http_server_adopt(struct net_http_server *s, struct net_stream *stream)
 {
     if (s->draining || s->n_conns >= s->o.connections_max) {
         s->stats.connections_refused++;
-        sys_stream_close(stream);
+        net_stream_close(stream);
         return;
     }
     struct net_http_conn *c = a_new(struct net_http_conn);
@@ -143,12 +144,12 @@ void net_http_server_adopt(struct net_http_server *s, struct sys_stream *stream)
     s->n_conns++;
     s->stats.connections_total++;
     /* Whole answers are always accepted: their memory exists already. Streams are bounded by stream_max. */
-    sys_stream_set_limits(stream,
+    net_stream_set_limits(stream,
                           &(struct sys_stream_limits){.limit = SIZE_MAX / 2, .high = s->o.stream_max / 4});
-    sys_stream_set_ops(stream, &net_http_conn_ops, c);
+    net_stream_set_ops(stream, &net_http_conn_ops, c);
     sys_timer_init(&c->timer, s->loop, conn_timer, c);
     net_http_conn_deadline(c, sys_loop_now_ms(s->loop) + s->o.head_timeout_ms);
-    sys_stream_read_start(stream);
+    net_stream_read_start(stream);
 }
 
 static void drain_check(struct net_http_server *s);
@@ -165,9 +166,9 @@ void net_http_conn_free(struct net_http_conn *c)
 }
 
 /* An answer that is on its way has the time that answers have. */
-static void stream_end(struct net_http_server *s, struct sys_stream *stream)
+static void stream_end(struct net_http_server *s, struct net_stream *stream)
 {
-    sys_stream_close_soft(stream, sys_stream_queued(stream) != 0 ? s->o.write_timeout_ms : LINGER_MS);
+    net_stream_close_soft(stream, net_stream_queued(stream) != 0 ? s->o.write_timeout_ms : LINGER_MS);
 }
 
 /* Whether somebody still holds the request: a handler that will answer it. Until it is handed over whole,
@@ -183,7 +184,7 @@ void net_http_conn_end(struct net_http_conn *c, bool abort)
     if (c->stream == NULL)
         return;
     if (abort)
-        sys_stream_abort(a_steal(&c->stream));
+        net_stream_abort(a_steal(&c->stream));
     else
         stream_end(s, a_steal(&c->stream));
     sys_timer_clear(&c->timer);
@@ -203,26 +204,44 @@ void net_http_conn_end(struct net_http_conn *c, bool abort)
     drain_check(s);
 }
 
-static void stream_accepted(void *ctx, struct sys_stream *stream)
+static void stream_accepted(void *ctx, struct net_stream *stream)
 {
     struct listener *l = ctx;
     net_http_server_adopt(l->server, stream);
+}
+
+static void stream_refused(void *ctx, enum net_refusal refusal, const char *peer, const char *why)
+{
+    struct net_http_server *s = ((struct listener *)ctx)->server;
+    s->stats.connections_refused++;
+    if (s->ops->refused != NULL)
+        s->ops->refused(s->ctx, refusal, peer, why);
+}
+
+void net_http_server_set_tls(struct net_http_server *s, struct net_tls *tls)
+{
+    net_tls_ref(tls);
+    net_tls_unref(s->o.tls);
+    s->o.tls = tls;
+    a_list_foreach (link, &s->listeners)
+        net_listener_set_tls(a_list_entry(link, struct listener, link)->listener, tls);
 }
 
 int net_http_server_listen(struct net_http_server *s, const struct sys_addr *addr,
                            const struct sys_listen_options *options, struct sys_addr *ret_addr,
                            struct a_error *reterr)
 {
+    static const struct net_listener_ops ops = {.accept = stream_accepted, .refused = stream_refused};
     struct listener *l = a_new(struct listener);
     l->server = s;
-    int rc = sys_listener_open(s->loop, addr, options, stream_accepted, l, &l->listener, reterr);
+    int rc = net_listener_open(s->loop, addr, options, s->o.tls, &ops, l, &l->listener, reterr);
     if (rc != 0) {
         a_free(l);
         return rc;
     }
     a_list_push_back(&s->listeners, &l->link);
     if (ret_addr != NULL)
-        sys_listener_addr(l->listener, ret_addr);
+        net_listener_addr(l->listener, ret_addr);
     return 0;
 }
 
@@ -231,7 +250,7 @@ static void listeners_close(struct net_http_server *s)
     struct a_list *link;
     while ((link = a_list_pop_front(&s->listeners)) != NULL) {
         struct listener *l = a_list_entry(link, struct listener, link);
-        sys_listener_close(l->listener);
+        net_listener_close(l->listener);
         a_free(l);
     }
 }
@@ -301,6 +320,7 @@ void net_http_server_free(struct net_http_server *s)
     sys_timer_clear(&s->drain_timer);
     sys_defer_cancel(&s->drain_defer);
     a_buf_deinit(&s->scratch);
+    net_tls_unref(s->o.tls);
     a_free(s);
 }
 

@@ -20,8 +20,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "net/problem.h"
+#include "net/stream.h"
 #include "sys/loop.h"
-#include "sys/tcp.h"
 #include "wire/http1.h"
 
 struct net_http_server;
@@ -53,6 +53,7 @@ struct net_http_server_options {
     uint64_t idle_timeout_ms; /* between two requests: 75 s, above the minute that clients and proxies keep */
     uint64_t write_timeout_ms; /* an answer of which the client takes nothing: 60 s */
     const char *server_name;   /* Server: header; NULL = none */
+    struct net_tls *tls;       /* of its listeners; NULL = plain HTTP */
 };
 
 struct net_http_server_ops {
@@ -61,6 +62,8 @@ struct net_http_server_ops {
     /* Optional: the head is there, the body not yet. May answer (the body is then not read: the connection
      * closes after the answer), raise the body's bound, or take the body in pieces. */
     void (*begin)(void *ctx, struct net_http_request *r);
+    /* Optional: a TLS handshake failed. */
+    void (*refused)(void *ctx, enum net_refusal refusal, const char *peer, const char *why);
 };
 
 /* `ops` must outlive the server. */
@@ -71,8 +74,10 @@ struct net_http_server *net_http_server_new(struct sys_loop *loop,
 int net_http_server_listen(struct net_http_server *s, const struct sys_addr *addr,
                            const struct sys_listen_options *options, struct sys_addr *ret_addr,
                            struct a_error *reterr) A_MUST_CHECK;
+/* For the connections of its listeners from now on. */
+void net_http_server_set_tls(struct net_http_server *s, struct net_tls *tls);
 /* Serves a connection accepted elsewhere. */
-void net_http_server_adopt(struct net_http_server *s, struct sys_stream *stream);
+void net_http_server_adopt(struct net_http_server *s, struct net_stream *stream);
 /* Stops listening, closes idle connections, lets the others finish their answer; done(ctx) once none is left,
  * at the latest after `timeout_ms`, when the rest is cut. Never from within this call. */
 void net_http_server_drain(struct net_http_server *s, uint64_t timeout_ms, void (*done)(void *ctx),

@@ -4,8 +4,7 @@
  * end. What waits is bounded (1 MiB): past it messages are refused, and once the peer has taken what waited,
  * `resync` is told, so that the owner sends its state afresh instead of what was lost. Memory never grows.
  *
- * Plain TCP is spoken on loopback addresses only; anything else is refused. TLS will stand between link and
- * stream, where net_link_new() looks at the peer. */
+ * Every link is TLS 1.3, on loopback too. Who the peer is, its certificate says: net_link_identity(). */
 #ifndef A_NET_STARLINK_H
 #define A_NET_STARLINK_H
 
@@ -15,9 +14,9 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "net/stream.h"
 #include "sys/loop.h"
 #include "sys/pool.h"
-#include "sys/tcp.h"
 #include "wire/starlink.h"
 
 #define NET_LINK_QUEUE_MAX (1024u * 1024u)
@@ -29,14 +28,14 @@ struct net_link_ops {
     void (*message)(void *ctx, struct net_link *l, const struct wire_sl_message *m);
     /* After sends were refused: there is room again. Optional. */
     void (*resync)(void *ctx, struct net_link *l);
-    /* The connection ended, not by us: `why` in words. The link is gone when this returns. */
+    /* The connection ended, not by us: `why` in words. -ENODATA: in the middle of a frame; -EMSGSIZE: a frame
+     * above the limit; -EPROTO: what can never be valid; -EPROTONOSUPPORT; -EBADMSG: a broken TLS record. The
+     * link is gone when this returns. */
     void (*closed)(void *ctx, struct net_link *l, int rc, const char *why);
 };
 
-/* A link over a connected stream, which it owns from here on, also when it fails: -EPERM when the peer is not
- * on loopback. */
-int net_link_new(struct sys_stream *stream, const struct net_link_ops *ops, void *ctx,
-                 struct net_link **ret_link, struct a_error *reterr) A_MUST_CHECK;
+/* A link over a stream whose handshake is over; it owns the stream from here on. */
+struct net_link *net_link_new(struct net_stream *stream, const struct net_link_ops *ops, void *ctx);
 /* Another owner takes over (a server's accept hands it to a node once HELLO came). */
 void net_link_set_ops(struct net_link *l, const struct net_link_ops *ops, void *ctx);
 /* 0; -ENOBUFS: the queue is full, resync follows; -EPIPE: the link is ending; -EMSGSIZE, -EINVAL: what
@@ -54,7 +53,9 @@ size_t net_link_queued(const struct net_link *l);
 /* Back-pressure towards the peer: no messages (but those of bytes already read) until resumed. */
 void net_link_pause(struct net_link *l);
 void net_link_resume(struct net_link *l);
-struct sys_stream *net_link_stream(const struct net_link *l);
+struct net_stream *net_link_stream(const struct net_link *l);
+/* Who the peer was at the handshake. */
+const struct net_peer *net_link_identity(const struct net_link *l);
 const char *net_link_peer(const struct net_link *l);
 
 struct net_link_stats {
@@ -68,10 +69,16 @@ void net_link_stats(const struct net_link *l, struct net_link_stats *ret_stats);
 /* --- listening --- */
 
 struct net_link_listener;
-/* accept(ctx, link): set ops within the call. -EPERM on an address that is not loopback. */
-int net_link_listen(struct sys_loop *loop, const struct sys_addr *addr,
-                    const struct sys_listen_options *options, void (*accept)(void *ctx, struct net_link *l),
-                    void *ctx, struct net_link_listener **ret_listener, struct a_error *reterr) A_MUST_CHECK;
+struct net_link_listener_ops {
+    void (*accept)(void *ctx, struct net_link *l); /* set ops within the call */
+    /* A handshake failed. Optional. */
+    void (*refused)(void *ctx, enum net_refusal refusal, const char *peer, const char *why);
+};
+int net_link_listen(struct sys_loop *loop, const struct sys_addr *addr, struct net_tls *tls,
+                    const struct net_link_listener_ops *ops, void *ctx,
+                    struct net_link_listener **ret_listener, struct a_error *reterr) A_MUST_CHECK;
+/* For connections from now on. */
+void net_link_listener_set_tls(struct net_link_listener *l, struct net_tls *tls);
 void net_link_listener_addr(const struct net_link_listener *l, struct sys_addr *ret_addr);
 void net_link_listener_close(struct net_link_listener *l); /* links stay; NULL is allowed */
 
@@ -94,14 +101,17 @@ struct net_dialer_options {
     uint64_t seed;           /* of the jitter */
     uint64_t backoff_min_ms; /* 100 */
     uint64_t backoff_max_ms; /* 5000 */
-    uint64_t timeout_ms;     /* of one attempt; 5 s */
+    uint64_t timeout_ms;     /* of one attempt: once for the connection, once for TLS; 5 s */
+    struct net_tls *tls;     /* required */
 };
 
 /* Dials now, and again after each failure: the pause doubles from min to max, each drawn from its upper half.
- * -EPERM for a numeric host that is not loopback. */
+ * -EINVAL for a name without `dns`. */
 int net_dialer_new(struct sys_loop *loop, const struct net_dialer_options *options,
                    const struct net_dialer_ops *ops, void *ctx, struct net_dialer **ret_dialer,
                    struct a_error *reterr) A_MUST_CHECK;
+/* What it shows and trusts from the next attempt on. */
+void net_dialer_set_tls(struct net_dialer *d, struct net_tls *tls);
 /* The owner's link ended (closed was told, or the owner closed it): dial again after a pause. */
 void net_dialer_again(struct net_dialer *d);
 /* The peer answered as it should (WELCOME): the next pause is the shortest again. */

@@ -10,42 +10,34 @@
 #define BACKOFF_MAX_MS 5000 /* half of what declares a node lost (10 s) */
 
 struct net_link_listener {
-    struct sys_listener *listener;
-    void (*accept)(void *ctx, struct net_link *l);
+    struct net_listener *listener;
+    const struct net_link_listener_ops *ops;
     void *ctx;
 };
 
-static void stream_accepted(void *ctx, struct sys_stream *stream)
+static void stream_accepted(void *ctx, struct net_stream *stream)
 {
     struct net_link_listener *l = ctx;
-    struct net_link *link = NULL;
-    if (net_link_new(stream, NULL, NULL, &link, NULL) != 0)
-        return;
-    l->accept(l->ctx, link);
+    l->ops->accept(l->ctx, net_link_new(stream, NULL, NULL));
 }
 
-static int loopback_check(const struct sys_addr *addr, const char *text, struct a_error *reterr)
+static void stream_refused(void *ctx, enum net_refusal refusal, const char *peer, const char *why)
 {
-    if (sys_addr_is_loopback(addr))
-        return 0;
-    return a_fail(reterr, -EPERM, A_CODE_FORBIDDEN,
-                  "Starlink without TLS is spoken on loopback addresses only, not on %s: use 127.0.0.1",
-                  text);
+    struct net_link_listener *l = ctx;
+    if (l->ops->refused != NULL)
+        l->ops->refused(l->ctx, refusal, peer, why);
 }
 
-int net_link_listen(struct sys_loop *loop, const struct sys_addr *addr,
-                    const struct sys_listen_options *options, void (*accept)(void *ctx, struct net_link *l),
-                    void *ctx, struct net_link_listener **ret_listener, struct a_error *reterr)
+int net_link_listen(struct sys_loop *loop, const struct sys_addr *addr, struct net_tls *tls,
+                    const struct net_link_listener_ops *ops, void *ctx,
+                    struct net_link_listener **ret_listener, struct a_error *reterr)
 {
-    char text[SYS_ADDR_TEXT];
-    sys_addr_print(addr, text);
-    int rc = loopback_check(addr, text, reterr);
-    if (rc != 0)
-        return rc;
+    static const struct net_listener_ops listener_ops = {.accept = stream_accepted,
+                                                         .refused = stream_refused};
     struct net_link_listener *l = a_new(struct net_link_listener);
-    l->accept = accept;
+    l->ops = ops;
     l->ctx = ctx;
-    rc = sys_listener_open(loop, addr, options, stream_accepted, l, &l->listener, reterr);
+    int rc = net_listener_open(loop, addr, NULL, tls, &listener_ops, l, &l->listener, reterr);
     if (rc != 0) {
         a_free(l);
         return rc;
@@ -54,16 +46,21 @@ int net_link_listen(struct sys_loop *loop, const struct sys_addr *addr,
     return 0;
 }
 
+void net_link_listener_set_tls(struct net_link_listener *l, struct net_tls *tls)
+{
+    net_listener_set_tls(l->listener, tls);
+}
+
 void net_link_listener_addr(const struct net_link_listener *l, struct sys_addr *ret_addr)
 {
-    sys_listener_addr(l->listener, ret_addr);
+    net_listener_addr(l->listener, ret_addr);
 }
 
 void net_link_listener_close(struct net_link_listener *l)
 {
     if (l == NULL)
         return;
-    sys_listener_close(l->listener);
+    net_listener_close(l->listener);
     a_free(l);
 }
 
@@ -78,7 +75,7 @@ struct net_dialer {
     uint16_t port;
     struct a_random random;
     unsigned failures;         /* in a row */
-    struct sys_stream *stream; /* being connected */
+    struct net_stream *stream; /* being connected */
     struct sys_timer timer;
 };
 
@@ -107,31 +104,25 @@ static void dialer_failed(struct net_dialer *d, int rc, const char *why)
         d->ops->failed(d->ctx, d, rc, text, next_ms);
 }
 
-static void dialer_connected(void *ctx, int rc)
+static void dialer_connected(void *ctx, int rc, const char *why)
 {
     struct net_dialer *d = ctx;
-    struct sys_stream *stream = a_steal(&d->stream);
-    struct net_link *link = NULL;
-    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    char why[128];
-    if (rc != 0) {
-        sys_stream_close(stream);
-        dialer_failed(d, rc, strerror_r(-rc, why, sizeof why));
+    struct net_stream *stream = a_steal(&d->stream);
+    if (rc == 0) {
+        d->ops->up(d->ctx, d, net_link_new(stream, NULL, NULL));
         return;
     }
-    rc = net_link_new(stream, NULL, NULL, &link, &e);
-    if (rc != 0) {
-        dialer_failed(d, rc, a_error_text(&e));
-        return;
-    }
-    d->ops->up(d->ctx, d, link);
+    A_AUTOFREE char *words = a_strdup(why);
+    net_stream_close(stream);
+    dialer_failed(d, rc, words);
 }
 
 static void dialer_dial(struct net_dialer *d)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    struct sys_connect_options o = {.timeout_ms = d->o.timeout_ms, .dns = d->o.dns};
-    int rc = sys_tcp_connect(d->loop, d->host, d->port, &o, dialer_connected, d, &d->stream, &e);
+    const struct net_connect_options o = {
+        .host = d->host, .port = d->port, .timeout_ms = d->o.timeout_ms, .dns = d->o.dns, .tls = d->o.tls};
+    int rc = net_stream_connect(d->loop, &o, dialer_connected, d, &d->stream, &e);
     if (rc != 0)
         dialer_failed(d, rc, a_error_text(&e));
 }
@@ -141,15 +132,11 @@ static void dialer_timer(void *ctx)
     dialer_dial(ctx);
 }
 
-/* Names are looked at once they are resolved, by net_link_new(). */
 static int host_check(const struct net_dialer_options *o, const char *host, uint16_t port,
                       struct a_error *reterr)
 {
     struct sys_addr addr;
-    if (o->dns != NULL && sys_addr_make(host, port, &addr, NULL) != 0)
-        return 0;
-    int rc = sys_addr_make(host, port, &addr, reterr);
-    return rc != 0 ? rc : loopback_check(&addr, host, reterr);
+    return o->dns != NULL ? 0 : sys_addr_make(host, port, &addr, reterr);
 }
 
 int net_dialer_new(struct sys_loop *loop, const struct net_dialer_options *options,
@@ -165,6 +152,7 @@ int net_dialer_new(struct sys_loop *loop, const struct net_dialer_options *optio
     d->ctx = ctx;
     d->o = *options;
     d->o.host = NULL;
+    net_tls_ref(d->o.tls);
     if (d->o.backoff_min_ms == 0)
         d->o.backoff_min_ms = BACKOFF_MIN_MS;
     if (d->o.backoff_max_ms == 0)
@@ -185,6 +173,13 @@ void net_dialer_again(struct net_dialer *d)
         dialer_wait(d, &next_ms);
 }
 
+void net_dialer_set_tls(struct net_dialer *d, struct net_tls *tls)
+{
+    net_tls_ref(tls);
+    net_tls_unref(d->o.tls);
+    d->o.tls = tls;
+}
+
 void net_dialer_succeeded(struct net_dialer *d)
 {
     d->failures = 0;
@@ -199,7 +194,7 @@ int net_dialer_redirect(struct net_dialer *d, const char *host, uint16_t port, s
     a_free(d->host);
     d->host = copy;
     d->port = port;
-    sys_stream_close(a_steal(&d->stream));
+    net_stream_close(a_steal(&d->stream));
     sys_timer_set_in(&d->timer, 0);
     return 0;
 }
@@ -208,8 +203,9 @@ void net_dialer_free(struct net_dialer *d)
 {
     if (d == NULL)
         return;
-    sys_stream_close(d->stream);
+    net_stream_close(d->stream);
     sys_timer_clear(&d->timer);
+    net_tls_unref(d->o.tls);
     a_free(d->host);
     a_free(d);
 }

@@ -17,7 +17,7 @@
 
 struct net_link {
     uint32_t magic;
-    struct sys_stream *stream; /* NULL once closing */
+    struct net_stream *stream; /* NULL once closing */
     const struct net_link_ops *ops;
     void *ctx;
     struct a_buf in;  /* the beginning of a frame whose end has not come */
@@ -34,7 +34,7 @@ struct net_link {
 static void link_release(struct net_link *l)
 {
     sys_defer_cancel(&l->flush);
-    sys_stream_close(l->stream);
+    net_stream_close(l->stream);
     l->stream = NULL;
     if (l->depth != 0)
         return;
@@ -61,7 +61,7 @@ static void link_end(struct net_link *l, int rc, const char *why)
 
 static void link_tell_room(struct net_link *l)
 {
-    if (!l->full || l->ended || l->out.len != 0 || sys_stream_is_full(l->stream))
+    if (!l->full || l->ended || l->out.len != 0 || net_stream_is_full(l->stream))
         return;
     l->full = false;
     if (l->ops == NULL || l->ops->resync == NULL)
@@ -78,7 +78,7 @@ static void link_write(struct net_link *l)
 {
     if (l->out.len == 0 || l->broken != 0)
         return;
-    int rc = sys_stream_write(l->stream, l->out.ptr, l->out.len);
+    int rc = net_stream_write(l->stream, l->out.ptr, l->out.len);
     if (rc != 0)
         l->broken = rc;
     if (l->out.cap > FLUSH_AT)
@@ -99,7 +99,7 @@ static void link_flush_deferred(void *ctx)
 
 static void link_flush_later(struct net_link *l)
 {
-    sys_defer_call(sys_stream_loop(l->stream), &l->flush, link_flush_deferred, l);
+    sys_defer_call(net_stream_loop(l->stream), &l->flush, link_flush_deferred, l);
 }
 
 void net_link_flush(struct net_link *l)
@@ -111,7 +111,7 @@ void net_link_flush(struct net_link *l)
 
 size_t net_link_queued(const struct net_link *l)
 {
-    return l->ended ? 0 : l->out.len + sys_stream_queued(l->stream);
+    return l->ended ? 0 : l->out.len + net_stream_queued(l->stream);
 }
 
 /* Room for `n` more bytes; refuses until resync once there was none. */
@@ -178,7 +178,7 @@ static void link_reject(struct net_link *l, int rc, const struct a_error *e)
     m.refused.message = a_view_str(a_error_text(e));
     if (net_link_send(l, &m, NULL) == 0)
         link_write(l);
-    sys_stream_close_soft(a_steal(&l->stream), LINGER_MS);
+    net_stream_close_soft(a_steal(&l->stream), LINGER_MS);
     link_end(l, rc, a_error_text(e));
 }
 
@@ -215,7 +215,7 @@ static size_t frames_take(struct net_link *l, struct a_view bytes)
             return used;
         if (rc != 0) {
             l->stats.malformed++;
-            link_reject(l, -EPROTO, &e);
+            link_reject(l, rc == WIRE_E_TOO_LARGE ? -EMSGSIZE : -EPROTO, &e);
             return used;
         }
         used += frame.size;
@@ -251,9 +251,10 @@ static void link_read(void *ctx, struct a_view bytes)
 static void link_eof(void *ctx)
 {
     struct net_link *l = A_CAST(struct net_link, ctx, LINK_MAGIC);
-    link_end(l, 0,
-             l->in.len == 0 ? "the peer closed the connection"
-                            : "the peer closed the connection inside a frame");
+    if (l->in.len == 0)
+        link_end(l, 0, "the peer closed the connection");
+    else
+        link_end(l, -ENODATA, "the peer closed the connection inside a frame");
 }
 
 static void link_error(void *ctx, int rc)
@@ -276,31 +277,20 @@ static const struct sys_stream_ops stream_ops = {
 
 /* --- from beginning to end --- */
 
-int net_link_new(struct sys_stream *stream, const struct net_link_ops *ops, void *ctx,
-                 struct net_link **ret_link, struct a_error *reterr)
+struct net_link *net_link_new(struct net_stream *stream, const struct net_link_ops *ops, void *ctx)
 {
-    struct sys_addr peer;
-    sys_stream_peer(stream, &peer);
-    if (!sys_addr_is_loopback(&peer)) {
-        int rc = a_fail(reterr, -EPERM, A_CODE_FORBIDDEN,
-                        "Starlink without TLS is spoken on loopback addresses only, not with %s",
-                        sys_stream_peer_text(stream));
-        sys_stream_close(stream);
-        return rc;
-    }
     struct net_link *l = a_new(struct net_link);
     l->magic = LINK_MAGIC;
     l->stream = stream;
     l->ops = ops;
     l->ctx = ctx;
     l->in.max = WIRE_SL_FRAME_MAX + 256u * 1024u; /* a frame's beginning and one read of the stream */
-    sys_stream_set_ops(stream, &stream_ops, l);
-    sys_stream_set_limits(stream,
+    net_stream_set_ops(stream, &stream_ops, l);
+    net_stream_set_limits(stream,
                           &(struct sys_stream_limits){.limit = 2 * NET_LINK_QUEUE_MAX, .high = STREAM_HIGH});
-    sys_stream_set_keepalive(stream, KEEPALIVE_S);
-    sys_stream_read_start(stream);
-    *ret_link = l;
-    return 0;
+    sys_stream_set_keepalive(net_stream_raw(stream), KEEPALIVE_S);
+    net_stream_read_start(stream);
+    return l;
 }
 
 void net_link_set_ops(struct net_link *l, const struct net_link_ops *ops, void *ctx)
@@ -315,7 +305,7 @@ void net_link_close(struct net_link *l)
         return;
     link_write(l);
     l->ended = true;
-    sys_stream_close_soft(a_steal(&l->stream), LINGER_MS);
+    net_stream_close_soft(a_steal(&l->stream), LINGER_MS);
     link_release(l);
 }
 
@@ -331,23 +321,28 @@ void net_link_refuse(struct net_link *l, enum a_code code, const char *message)
 void net_link_pause(struct net_link *l)
 {
     if (!l->ended)
-        sys_stream_read_stop(l->stream);
+        net_stream_read_stop(l->stream);
 }
 
 void net_link_resume(struct net_link *l)
 {
     if (!l->ended)
-        sys_stream_read_start(l->stream);
+        net_stream_read_start(l->stream);
 }
 
-struct sys_stream *net_link_stream(const struct net_link *l)
+struct net_stream *net_link_stream(const struct net_link *l)
 {
     return l->stream;
 }
 
+const struct net_peer *net_link_identity(const struct net_link *l)
+{
+    return net_stream_tls_peer(l->stream);
+}
+
 const char *net_link_peer(const struct net_link *l)
 {
-    return l->stream != NULL ? sys_stream_peer_text(l->stream) : "-";
+    return l->stream != NULL ? net_stream_peer_text(l->stream) : "-";
 }
 
 void net_link_stats(const struct net_link *l, struct net_link_stats *ret_stats)

@@ -26,7 +26,7 @@ int wire_sl_frame_parse(struct a_view bytes, struct wire_sl_frame *ret, struct a
         return WIRE_E_MORE;
     uint32_t len = read_u32(bytes.ptr);
     if (len > WIRE_SL_PAYLOAD_MAX)
-        return a_fail(reterr, WIRE_E_MALFORMED, A_CODE_WIRE_MALFORMED,
+        return a_fail(reterr, WIRE_E_TOO_LARGE, A_CODE_WIRE_MALFORMED,
                       "a frame of %lu bytes: at most %d are allowed", (unsigned long)len + WIRE_SL_HEADER,
                       WIRE_SL_FRAME_MAX);
     if (bytes.len < WIRE_SL_HEADER)

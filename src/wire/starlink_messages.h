@@ -126,7 +126,7 @@
     F(U32, 1, protocol_min, CRIT, 0, 0)     /* lowest and highest protocol number spoken */ \
     F(U32, 2, protocol_max, CRIT, 0, 0) \
     F(ENUM, 3, peer, CRIT, wire_sl_peer, 0) \
-    F(STR, 4, token, SECRET, 0, 512)        /* join token */ \
+    F(STR, 4, token, SECRET, 0, 512)        /* no longer looked at: CERT_REQUEST has the join token */ \
     F(STR, 5, version, OPT, 0, 64)          /* of the software, for people */ \
     F(NODE, 6, node, CRIT, 0, 0)            /* agents and bulk connections */ \
     F(STR, 7, name, OPT, 0, 253)            /* for people */ \
@@ -143,6 +143,19 @@
     F(UUID, 18, store_id, OPT, 0, 0)        /* the store last spoken with; absent = none */ \
     F(BYTES, 19, ticket, SECRET, 0, 64)     /* bulk: of the OPEN_BULK that asked for this connection */ \
     F(U16, 20, port, OPT, 0, 0)             /* gateway: where it listens for requests */
+
+/* The first frame of a peer without a certificate, with the join token; over a link that stands: renewal. */
+#define WIRE_SL_CERT_REQUEST(F) \
+    F(BYTES, 1, request, CRIT, 0, 4096)     /* PKCS #10, PEM */ \
+    F(STR, 2, token, SECRET, 0, 512)        /* join token */ \
+    F(ENUM, 3, peer, CRIT, wire_sl_peer, 0) \
+    F(NAME, 4, cluster, CRIT, 0, 0)         /* agents */ \
+    F(STR, 5, name, OPT, 0, 253)            /* for people */
+
+/* Server to peer: the answer to CERT_REQUEST. Without a certificate: the trust has changed, ask for one. */
+#define WIRE_SL_CERTIFICATE(F) \
+    F(BYTES, 1, certificate, CRIT, 0, 4096) /* PEM */ \
+    F(BYTES, 2, trust, CRIT, 0, 8192)       /* PEM: the authorities */
 
 #define WIRE_SL_WELCOME(F) \
     F(U32, 1, protocol, CRIT, 0, 0)         /* spoken from here on */ \
@@ -488,6 +501,8 @@
     M(WELCOME, welcome, 2, WIRE_SL_WELCOME) \
     M(REFUSED, refused, 3, WIRE_SL_REFUSED) \
     M(REDIRECT, redirect, 4, WIRE_SL_REDIRECT) \
+    M(CERT_REQUEST, cert_request, 5, WIRE_SL_CERT_REQUEST) \
+    M(CERTIFICATE, certificate, 6, WIRE_SL_CERTIFICATE) \
     M(BEAT, beat, 16, WIRE_SL_BEAT) \
     M(BEAT_ACK, beat_ack, 17, WIRE_SL_BEAT_ACK) \
     M(NODE_STATUS, node_status, 18, WIRE_SL_NODE_STATUS) \

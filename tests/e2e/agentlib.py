@@ -159,7 +159,7 @@ class Agent:
         self.process = subprocess.Popen(
             [
                 ASTRA, "agent", "--server", self.server.address, "--data", self.data, "--http", "127.0.0.1:0",
-                "--ready-file", ready, "--temp-root", self.temp_root, "--name", "n1", "--cluster", "c1",
+                "--join-token-file", self.server.token_file, "--ready-file", ready, "--temp-root", self.temp_root, "--name", "n1", "--cluster", "c1",
                 "--cpu", "4", "--memory", "8Gi", "--disk", "50Gi", *self.flags,
             ],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,

@@ -248,6 +248,7 @@ class World:
         flags.update({k.replace("_", "-"): v for k, v in self.flags.items()})
         if self.server:
             flags["server"] = self.server.address
+            flags["token-file"] = self.server.token_file
         words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
         self.stderr = open(self.folder / "stderr.log", "ab")
         self.process = subprocess.Popen([str(ASTRA), "gateway", *words], stderr=self.stderr)

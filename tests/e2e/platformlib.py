@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import threading
 import time
 import urllib.error
@@ -33,7 +34,8 @@ class Platform(Up):
             request.data = body if as_bytes else json.dumps(body).encode()
             request.add_header("Content-Type", "application/octet-stream" if as_bytes else "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            context = ssl.create_default_context(cadata=client["ca"])
+            with urllib.request.urlopen(request, timeout=timeout_s, context=context) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             error.msg = f"{error.msg}: {error.read().decode(errors='replace')}"

@@ -6,8 +6,6 @@
         p.astra("deploy", "app.yaml", "--wait")
 """
 
-import base64
-import hashlib
 import json
 import os
 import subprocess
@@ -34,16 +32,14 @@ def wait_for(what, timeout_s=20, pause_s=0.02):
         time.sleep(pause_s)
 
 
-def node_id(name):
-    return base64.b32encode(hashlib.sha256(name.encode()).digest()[:16]).decode().lower().rstrip("=")
-
-
 class Node:
     """An agent: grants every claim that fits, and brings its member up in three steps."""
 
     def __init__(self, address, token, name, cluster, cpu=4000, memory=8 << 30):
-        self.name, self.cluster, self.id = name, cluster, node_id(f"{cluster}/{name}")
-        self.address, self.token = address, token
+        self.name, self.cluster = name, cluster
+        self.address = address
+        self.identity = starlink.join(address, token, cluster=cluster)
+        self.id = self.identity.id
         self.capacity = {"mcpu": cpu, "memory_bytes": memory, "disk_bytes": 100 << 30}
         self.claims, self.commands = {}, []
         self.logs = {}  # (unit, member, previous): what that member printed
@@ -52,6 +48,7 @@ class Node:
         self.texts = {}  # digest -> text of a revision, for a server that lost it
         self.tokens_refused = 0  # so many questions for a Ray token are refused first
         self.step_s = 0.05
+        self.port = None  # at which members answer; None: at none, a port of theirs is told
         self._lock = threading.RLock()
         self._sequence, self._attach, self._ports = 0, 0, 20000
         self._closed = False
@@ -60,9 +57,9 @@ class Node:
 
     def attach(self):
         self._attach += 1
-        self.link = starlink.Client(self.address, on_message=self._take)
+        self.link = starlink.Client(self.address, self.identity, on_message=self._take)
         self._send(
-            "HELLO", protocol_min=1, protocol_max=1, peer="AGENT", token=self.token, name=self.name, cluster=self.cluster,
+            "HELLO", protocol_min=1, protocol_max=1, peer="AGENT", name=self.name, cluster=self.cluster,
             network="lo", host=self.name, address="127.0.0.1", capacity=self.capacity, incarnation=1, attach=self._attach,
             boot_id=str(uuid.uuid4()),
         )  # fmt: skip
@@ -105,7 +102,7 @@ class Node:
         fields.update(claim_state=claim["claim_state"], member_state=claim["member_state"], reason=reason, message=message)
         fields.update(address="127.0.0.1", port_count=100, sequence=self._next(), pid=os.getpid())
         if claim["member_state"] == "UP":
-            target = {"name": "replica", "ip": "127.0.0.1", "port": claim["port_base"] + 50, "application": "app", "healthy": True}
+            target = {"name": "replica", "ip": "127.0.0.1", "port": self.port or claim["port_base"] + 50, "application": "app", "healthy": True}
             fields.update(apps=[{"name": "app", "route_prefix": "/", "status": "RUNNING"}], targets=[target])
             fields.update(deployed=claim["revision"]["digest"], warmed=True)
         self._send("CLAIM_STATUS", **fields)
@@ -139,9 +136,9 @@ class Node:
     def _on_bind(self, m, key):
         claim = self.claims[key]
         claim.update(claim_state="BOUND", member_state="BOUND", ray_token=m.ray_token)
+        threading.Thread(target=self._bring_up, args=(key,), daemon=True).start()  # whether or not the server hears it
         self._send("BIND_REPLY", request=m.request, claim=m.claim, ok=True)
         self._status(claim)
-        threading.Thread(target=self._bring_up, args=(key,), daemon=True).start()
 
     def _bring_up(self, key):
         last = self.behave(self.claims[key])
@@ -175,7 +172,7 @@ class Node:
             threading.Thread(target=self._bulk, args=(m,), daemon=True).start()
 
     def _bulk(self, m):
-        with starlink.Client(self.address) as bulk:
+        with starlink.Client(self.address, self.identity) as bulk:
             bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", node=self.id, ticket=m.ticket))
             bulk.wait("WELCOME")
             bulk.send(Message("BULK_DATA", bytes=self.texts[m.digest]))
@@ -183,8 +180,8 @@ class Node:
 
     def fetch(self, digest):
         """What an agent fetches: an artifact, or a revision's text."""
-        with starlink.Client(self.address) as bulk:
-            bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", token=self.token, node=self.id))
+        with starlink.Client(self.address, self.identity) as bulk:
+            bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", node=self.id))
             bulk.wait("WELCOME")
             bulk.send(Message("BULK_GET", digest=digest))
             bulk.wait("BULK_END")
@@ -252,8 +249,8 @@ class Gateway:
 class Platform:
     """`astra server` with its folder; astra() runs the command line against it."""
 
-    def __init__(self, astra, folder):
-        self.program, self.folder = str(astra), Path(folder)
+    def __init__(self, astra, folder, *flags):
+        self.program, self.folder, self.flags = str(astra), Path(folder), flags
         self.data = self.folder / "server"
         self.nodes = []
         self._start("127.0.0.1:0", "127.0.0.1:0")
@@ -263,15 +260,16 @@ class Platform:
         ready.unlink(missing_ok=True)
         self.log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
-            [self.program, "server", "--data", str(self.data), "--api", api, "--starlink", address, "--ready-file", str(ready)],
+            [self.program, "server", "--data", str(self.data), "--api", api, "--starlink", address, "--ready-file", str(ready), *self.flags],
             stderr=self.log,
         )  # fmt: skip
         wait_for(lambda: ready.exists() or self.process.poll() is not None)
         assert self.process.poll() is None, (self.folder / "server.log").read_text()
         ports = json.loads(ready.read_text())
-        self.api, self.starlink = f"http://127.0.0.1:{ports['api']}", f"127.0.0.1:{ports['starlink']}"
+        self.api, self.starlink = f"https://127.0.0.1:{ports['api']}", f"127.0.0.1:{ports['starlink']}"
         self.token = (self.data / "api.token").read_text().strip()
-        client = {"address": self.api, "token": self.token}
+        self.ca = (self.data / "ca.pem").read_text()
+        client = {"address": self.api, "token": self.token, "ca": self.ca}
         (self.folder / "client.json").write_text(json.dumps(client))
 
     def node(self, name, cluster="cluster-1", **options):
@@ -300,7 +298,7 @@ class Platform:
             [self.program, *map(str, words)], env=self.environment(**(env or {})), text=True, stdin=subprocess.DEVNULL,
             capture_output=True, timeout=timeout, **options,
         )  # fmt: skip
-        assert done.returncode == status, f"astra {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert status is None or done.returncode == status, f"astra {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     def json(self, *words, **options):
@@ -316,7 +314,7 @@ class Platform:
         if forget:
             for file in self.data.glob("astra.db*"):
                 file.unlink()
-        self._start(self.api.removeprefix("http://"), self.starlink)
+        self._start(self.api.removeprefix("https://"), self.starlink)
 
     def close(self):
         for node in self.nodes:

@@ -32,6 +32,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import starlink_tables  # noqa: E402
+import tlslib  # noqa: E402
 
 TABLES = starlink_tables.load()
 ENUMS, STRUCTS, MESSAGES = TABLES["enums"], TABLES["structs"], TABLES["messages"]
@@ -264,7 +265,7 @@ def to_text(message):
 
 
 class Connection:
-    """One TCP connection: a thread reads it, messages wait until somebody asks for them."""
+    """One connection, TLS over TCP: a thread reads it, messages wait until somebody asks for them."""
 
     def __init__(self, sock, on_message=None):
         self.sock = sock
@@ -361,22 +362,36 @@ class Connection:
 
 
 class Client(Connection):
-    """Dials "host:port"."""
+    """Dials "host:port" with an identity (see join()); None: shows no certificate and trusts anybody."""
 
-    def __init__(self, address, on_message=None):
-        host, _, port = address.rpartition(":")
-        super().__init__(socket.create_connection((host, int(port)), timeout=None), on_message)
+    def __init__(self, address, identity=None, on_message=None):
+        super().__init__(tlslib.dial(address, identity.client() if identity else tlslib.stranger()), on_message)
+
+
+def join(address, token, peer="AGENT", cluster="", identity=None):
+    """An identity with a certificate of the server at that address; `token` is SECRET-PIN or SECRET."""
+    identity = identity or tlslib.Identity()
+    with Client(address) as link:
+        secret = token.rpartition("-")[0] or token
+        link.send(Message("CERT_REQUEST", request=identity.request, token=secret, peer=peer, cluster=cluster))
+        identity.take(link.wait("CERTIFICATE"))
+    return identity
 
 
 class Server:
-    """Listens on a free port of 127.0.0.1. With `welcome` each HELLO is answered by WELCOME and each BEAT by BEAT_ACK;
-    both can still be waited for. Messages of the newest connection of an agent or gateway: send() and wait()."""
+    """Listens on a free port of 127.0.0.1. Whoever asks for a certificate gets one of the tests' authority; its join
+    token is in `token_file`. With `welcome` each HELLO is answered by WELCOME and each BEAT by BEAT_ACK; both can still
+    be waited for. Messages of the newest connection of an agent or gateway: send() and wait()."""
 
     def __init__(self, welcome=True, store_id=None, beat_interval_ms=1000):
         self.store_id = store_id or str(uuid.uuid4())
         self.boot_id = str(uuid.uuid4())
         self.beat_interval_ms = beat_interval_ms
         self.welcome = welcome
+        self.authority = tlslib.Authority.shared()
+        self.token_file = self.authority.token_file
+        self.certify = True
+        self._context = self.authority.context()
         self.connections = queue.Queue()  # every connection, in the order of arrival
         self.bulk = queue.Queue()  # (HELLO, connection) of those that said BULK
         self.current = None
@@ -395,11 +410,21 @@ class Server:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(sock, self._answer)
+            try:
+                tls = tlslib.Socket(sock, self._context, server_side=True)
+            except OSError:  # ssl.SSLError is one
+                sock.close()
+                continue
+            connection = Connection(tls, self._answer)
             self._all.append(connection)
             self.connections.put(connection)
 
     def _answer(self, connection, message):
+        if message.type == "CERT_REQUEST" and self.certify:
+            role = "gateway" if message.peer == "GATEWAY" else "node"
+            certificate = self.authority.issue(message.request, role, message.cluster or "-")
+            connection.send(Message("CERTIFICATE", certificate=certificate, trust=self.authority.cert.read_bytes()))
+            return True
         if message.type == "HELLO":
             if message.peer == "BULK":
                 self.bulk.put((message, connection))

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
@@ -19,8 +20,9 @@ ENV = b"an environment"
 class Api:
     """Calls with one token."""
 
-    def __init__(self, address, token):
-        self.host, self.token = address.removeprefix("http://"), token
+    def __init__(self, platform, token):
+        self.host, self.token = platform.api.removeprefix("https://"), token
+        self.context = ssl.create_default_context(cadata=platform.ca)
 
     def open(self, method, path, body=None, timeout_s=20, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -29,7 +31,7 @@ class Api:
         if isinstance(body, (dict, list)):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection(self.host, timeout=timeout_s)
+        connection = http.client.HTTPSConnection(self.host, timeout=timeout_s, context=self.context)
         connection.request(method, path, body, headers)
         return connection.getresponse()
 
@@ -77,7 +79,7 @@ def platform(tmp_path):
 
 @pytest.fixture
 def api(platform):
-    return Api(platform.api, platform.token)
+    return Api(platform, platform.token)
 
 
 def put_env(api, namespace="default", name="env@1", data=ENV):
@@ -123,18 +125,18 @@ def leftovers(platform):
 
 
 def test_token(platform):
-    stranger = Api(platform.api, None)
+    stranger = Api(platform, None)
     assert stranger.call("GET", "/healthz")[0] == 200
     for path in ("/v1/apps", "/v1/version", "/metrics", "/v1/no/such/path"):
         status, problem, headers = stranger.call("GET", path)
         assert (status, problem["code"], headers["WWW-Authenticate"]) == (401, "unauthorized", "Bearer"), path
-    assert Api(platform.api, platform.token[:-1] + "x").call("GET", "/v1/apps")[0] == 401
-    assert Api(platform.api, "").call("GET", "/v1/apps")[0] == 401
+    assert Api(platform, platform.token[:-1] + "x").call("GET", "/v1/apps")[0] == 401
+    assert Api(platform, "").call("GET", "/v1/apps")[0] == 401
 
 
 def test_roles(platform, api):
     made = {
-        role: Api(platform.api, api.ok("POST", "/v1/tokens", {"role": role, "namespace": "ns1"})["token"])
+        role: Api(platform, api.ok("POST", "/v1/tokens", {"role": role, "namespace": "ns1"})["token"])
         for role in ("view", "deploy", "admin")
     }
     view, deployer, admin = made["view"], made["deploy"], made["admin"]
@@ -155,14 +157,14 @@ def test_tokens_live_and_end(platform, api):
     forever = api.ok("POST", "/v1/tokens", {"role": "view", "name": "a dashboard"})
     short = api.ok("POST", "/v1/tokens", {"role": "view", "expires": "300ms"})
     assert forever["token"] not in json.dumps(api.items("/v1/tokens")), "the secret is told once"
-    wait_for(lambda: Api(platform.api, short["token"]).call("GET", "/v1/apps")[0] == 401)
+    wait_for(lambda: Api(platform, short["token"]).call("GET", "/v1/apps")[0] == 401)
     restart(platform)
-    assert Api(platform.api, forever["token"]).call("GET", "/v1/apps")[0] == 200
+    assert Api(platform, forever["token"]).call("GET", "/v1/apps")[0] == 200
     assert b"astra-" not in b"".join(p.read_bytes() for p in platform.data.glob("astra.db*"))
-    Api(platform.api, platform.token).ok("DELETE", f"/v1/tokens/{forever['id']}")
-    assert Api(platform.api, forever["token"]).call("GET", "/v1/apps")[0] == 401
+    Api(platform, platform.token).ok("DELETE", f"/v1/tokens/{forever['id']}")
+    assert Api(platform, forever["token"]).call("GET", "/v1/apps")[0] == 401
     restart(platform)
-    assert Api(platform.api, forever["token"]).call("GET", "/v1/apps")[0] == 401
+    assert Api(platform, forever["token"]).call("GET", "/v1/apps")[0] == 401
 
 
 # ---- bad input ----
@@ -240,7 +242,7 @@ def test_artifact(platform, api):
     assert (status, got, headers["Content-Length"]) == (200, b"", str(len(data)))
     assert [(a["name"], a["version"]) for a in api.items(base)] == [("det", "4")]
     restart(platform)
-    assert Api(platform.api, platform.token).call("GET", f"{base}/det@4")[1] == data
+    assert Api(platform, platform.token).call("GET", f"{base}/det@4")[1] == data
 
 
 def test_artifact_of_another_digest_leaves_nothing(platform, api):
@@ -253,7 +255,7 @@ def test_artifact_of_another_digest_leaves_nothing(platform, api):
 
 def test_cut_upload_leaves_nothing(platform, api):
     host, port = api.host.split(":")
-    with socket.create_connection((host, int(port))) as s:
+    with socket.create_connection((host, int(port))) as tcp, api.context.wrap_socket(tcp, server_hostname=host) as s:
         s.sendall(
             f"PUT /v1/namespaces/default/artifacts/det@1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n"
             "Content-Length: 20000000\r\n\r\n".encode()
@@ -532,7 +534,7 @@ def test_watch_of_another_server_begins_anew(platform, api):
     deploy(api)
     old = api.ok("GET", "/v1/apps")["revision"]
     restart(platform)
-    api = Api(platform.api, platform.token)
+    api = Api(platform, platform.token)
     assert api.call("GET", f"/v1/apps?watch&since={old}")[0] == 410
     assert next(api.watch("/v1/apps?watch"))[2]["metadata"]["name"] == "tiny"
 
@@ -578,8 +580,8 @@ def test_logs(platform, api):
     unit = api.items("/v1/units")[0]["name"]
 
     def bulk(ticket, lines):
-        with Client(platform.starlink) as c:
-            hello = dict(protocol_min=1, protocol_max=1, peer="BULK", token=node.token, node=node.id, ticket=ticket.ticket)
+        with Client(platform.starlink, node.identity) as c:
+            hello = dict(protocol_min=1, protocol_max=1, peer="BULK", node=node.id, ticket=ticket.ticket)
             c.send(Message("HELLO", **hello))
             c.wait("WELCOME")
             c.send(Message("BULK_LOG", ticket=ticket.ticket, unit=ticket.unit, member=ticket.member, file="serve.log"))

@@ -22,7 +22,7 @@ def platform(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def api(platform):
-    return Api(platform.api, platform.token)
+    return Api(platform, platform.token)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def values(platform, api):
     platform.nodes[0].logs[unit["name"], "head", False] = "hello\n"
     return {
         "namespace": "default", "app": "tiny", "unit": unit["name"], "node": platform.nodes[0].id, "artifact": "env@1",
+        "identity": "a" * 26,
         "token": lambda: api.ok("POST", "/v1/tokens", {"role": "view"})["id"],
     }  # fmt: skip
 
@@ -137,11 +138,11 @@ def test_streams_are_documented_where_they_are(document, api, values):
 def test_roles_are_as_documented(document, platform, api, values):
     rank = ["nobody", "view", "deploy", "admin"]
     for role in ("view", "deploy"):
-        weak = Api(platform.api, api.ok("POST", "/v1/tokens", {"role": role})["token"])
+        weak = Api(platform, api.ok("POST", "/v1/tokens", {"role": role})["token"])
         for name, (path, method, op) in operations(document).items():
             if rank.index(op["x-astra-role"]) > rank.index(role):
                 assert ask(document, weak, values, name) == 403, name
-    stranger = Api(platform.api, None)
+    stranger = Api(platform, None)
     for name, (_, _, op) in operations(document).items():
         assert (ask(document, stranger, values, name) == 401) == (op["security"] != []), name
 

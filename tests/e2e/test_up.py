@@ -56,7 +56,7 @@ def test_up_and_down(up):
     said = up.up("--ready-file", ready)
     assert "2 clusters of 2 nodes" in said and "astra deploy" in said
     client = up.client()
-    assert set(client) == {"address", "token", "gateway", "admin"} and len(client["token"]) >= 32
+    assert set(client) == {"address", "token", "ca", "gateway", "admin"} and len(client["token"]) >= 32
     assert stat.S_IMODE((up.data / "client.json").stat().st_mode) == 0o600
     assert str(port_of(client["gateway"])) in ready.read_text()
     assert set(up.pids()) == {"up", "server", "gateway", *NODES}
@@ -81,11 +81,11 @@ def test_down_twice_and_where_nothing_was(up):
 
 def test_up_again_keeps_tokens_and_keys(up):
     up.up()
-    first, key = up.client(), (up.data / "nodes" / NODES[0] / "key").read_bytes()
+    first, key = up.client(), (up.data / "nodes" / NODES[0] / "key.pem").read_bytes()
     up.down()
     up.up()
     assert up.client()["token"] == first["token"]
-    assert (up.data / "nodes" / NODES[0] / "key").read_bytes() == key
+    assert (up.data / "nodes" / NODES[0] / "key.pem").read_bytes() == key
 
 
 def test_purge_leaves_what_is_not_ours(up):

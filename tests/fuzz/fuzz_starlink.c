@@ -17,7 +17,8 @@ static void frame_check(const struct wire_sl_frame *frame)
     struct wire_sl_message m, back;
     struct wire_sl_frame copy;
     int r = wire_sl_decode(frame, &arena, &m, &err);
-    a_assert(r == 0 || r == WIRE_E_UNKNOWN || r == WIRE_E_UNSUPPORTED || r == WIRE_E_MALFORMED);
+    a_assert(r == 0 || r == WIRE_E_UNKNOWN || r == WIRE_E_UNSUPPORTED || r == WIRE_E_MALFORMED ||
+             r == WIRE_E_TOO_LARGE);
     a_assert((r == 0 || r == WIRE_E_UNKNOWN) == (err.message == NULL));
     if (r != 0)
         return;

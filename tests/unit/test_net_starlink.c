@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "net/starlink.h"
 #include "sys/clock.h"
+#include "tls_world.h"
 
 #define SOON_MS 10000
 
@@ -27,6 +28,8 @@ struct end {
 
 struct fixture {
     struct sys_loop *loop;
+    struct tls_world world;
+    struct net_tls *shows, *dials; /* the server's and the client's */
     struct net_link_listener *listener;
     struct sys_addr addr;
     struct net_dialer *dialer;
@@ -79,6 +82,8 @@ static void on_accept(void *ctx, struct net_link *l)
     net_link_set_ops(l, &ops, &f->server);
 }
 
+static const struct net_link_listener_ops listener_ops = {.accept = on_accept};
+
 static void on_up(void *ctx, struct net_dialer *d, struct net_link *l)
 {
     struct fixture *f = ctx;
@@ -112,7 +117,7 @@ static const struct net_dialer_ops dialer_ops = {.up = on_up, .failed = on_faile
 
 static void listen_on(struct fixture *f, const struct sys_addr *addr)
 {
-    assert_int_equal(net_link_listen(f->loop, addr, NULL, on_accept, f, &f->listener, NULL), 0);
+    assert_int_equal(net_link_listen(f->loop, addr, f->shows, &listener_ops, f, &f->listener, NULL), 0);
     net_link_listener_addr(f->listener, &f->addr);
 }
 
@@ -121,6 +126,7 @@ static void dial(struct fixture *f)
     struct net_dialer_options o = {.host = "127.0.0.1",
                                    .port = sys_addr_port(&f->addr),
                                    .seed = 7,
+                                   .tls = f->dials,
                                    .backoff_min_ms = 1,
                                    .backoff_max_ms = 4};
     assert_int_equal(net_dialer_new(f->loop, &o, &dialer_ops, f, &f->dialer, NULL), 0);
@@ -132,6 +138,9 @@ static int setup(void **state)
     struct sys_addr any;
     assert_int_equal(sys_loop_new(&f->loop, NULL), 0);
     assert_int_equal(sys_addr_parse("127.0.0.1:0", &any, NULL), 0);
+    tls_world_init(&f->world, "test");
+    f->shows = tls_world_tls(&f->world, &f->world, NET_ROLE_SERVER, TLS_HOUR);
+    f->dials = tls_world_tls(&f->world, &f->world, NET_ROLE_NODE, TLS_HOUR);
     listen_on(f, &any);
     dial(f);
     assert_int_equal(f->ups, 0);
@@ -147,6 +156,9 @@ static int teardown(void **state)
     net_link_listener_close(f->listener);
     net_link_close(f->client.l);
     net_link_close(f->server.l);
+    net_tls_unref(f->shows);
+    net_tls_unref(f->dials);
+    tls_world_deinit(&f->world);
     sys_loop_free(f->loop);
     a_free(f);
     return 0;
@@ -193,7 +205,7 @@ static void test_any_cut_of_the_bytes(void **state)
         assert_int_equal(wire_sl_encode(&frames, &m, NULL), 0);
     }
     for (size_t i = 0; i < frames.len; i++) {
-        assert_int_equal(sys_stream_write(net_link_stream(f->client.l), frames.ptr + i, 1), 0);
+        assert_int_equal(net_stream_write(net_link_stream(f->client.l), frames.ptr + i, 1), 0);
         sys_loop_turn(f->loop, false);
     }
     await(f, f->server.messages == 3);
@@ -269,7 +281,7 @@ static void test_unknown_frames_are_skipped(void **state)
 {
     struct fixture *f = *state;
     static const char unknown[] = {0, 0, 0, 3, 0x7f, 0x7f, 1, 0, 'a', 'b', 'c'};
-    assert_int_equal(sys_stream_write(net_link_stream(f->client.l), unknown, sizeof unknown), 0);
+    assert_int_equal(net_stream_write(net_link_stream(f->client.l), unknown, sizeof unknown), 0);
     assert_int_equal(send_beat(f->client.l, 1), 0);
     await(f, f->server.messages == 1);
     struct net_link_stats stats;
@@ -281,8 +293,8 @@ static void test_unknown_frames_are_skipped(void **state)
 static void test_malformed_frames_end_the_link(void **state)
 {
     struct fixture *f = *state;
-    static const char bad[] = {0x7f, 0, 0, 0, 0, 1, 1, 0};
-    assert_int_equal(sys_stream_write(net_link_stream(f->client.l), bad, sizeof bad), 0);
+    static const char bad[] = {0, 0, 0, 0, 0, 16, 0, 0}; /* of version 0 */
+    assert_int_equal(net_stream_write(net_link_stream(f->client.l), bad, sizeof bad), 0);
     await(f, f->server.closed == 1 && f->client.closed == 1);
     assert_int_equal(f->server.rc, -EPROTO);
     assert_int_equal(f->client.messages, 1); /* told why */
@@ -298,7 +310,7 @@ static void test_malformed_payload_ends_the_link(void **state)
     A_BUF_AUTO struct a_buf frames = {0};
     assert_int_equal(wire_sl_encode(&frames, &m, NULL), 0);
     frames.ptr[WIRE_SL_HEADER + 1] = 0x7f; /* a length past the end */
-    assert_int_equal(sys_stream_write(net_link_stream(f->client.l), frames.ptr, frames.len), 0);
+    assert_int_equal(net_stream_write(net_link_stream(f->client.l), frames.ptr, frames.len), 0);
     await(f, f->server.closed == 1);
     assert_int_equal(f->server.rc, -EPROTO);
 }
@@ -346,7 +358,7 @@ static void test_close_sends_what_waits(void **state)
 static void test_sending_into_a_broken_connection(void **state)
 {
     struct fixture *f = *state;
-    sys_stream_abort(net_link_stream(f->client.l)); /* as a killed peer */
+    sys_stream_abort(net_stream_raw(net_link_stream(f->client.l))); /* as a killed peer */
     net_link_close(a_steal(&f->client.l));
     uint64_t n = 0, end = sys_clock_mono_ms() + SOON_MS;
     while (f->server.closed == 0) {
@@ -383,31 +395,51 @@ static void test_dialer_is_redirected(void **state)
     struct net_link_listener *other = NULL;
     struct sys_addr any, there;
     assert_int_equal(sys_addr_parse("127.0.0.1:0", &any, NULL), 0);
-    assert_int_equal(net_link_listen(f->loop, &any, NULL, on_accept, f, &other, NULL), 0);
+    assert_int_equal(net_link_listen(f->loop, &any, f->shows, &listener_ops, f, &other, NULL), 0);
     net_link_listener_addr(other, &there);
     net_link_listener_close(a_steal(&f->listener));
     net_link_close(a_steal(&f->client.l));
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    assert_int_equal(net_dialer_redirect(f->dialer, "10.1.2.3", 1, &e), -EPERM);
+    assert_int_equal(net_dialer_redirect(f->dialer, "nowhere", 1, &e), -EINVAL);
     assert_int_equal(net_dialer_redirect(f->dialer, "127.0.0.1", sys_addr_port(&there), NULL), 0);
     await(f, f->ups == 2);
     net_link_listener_close(other);
 }
 
-static void test_plain_text_stays_on_loopback(void **state)
+static void test_names_need_a_resolver(void **state)
 {
     struct fixture *f = *state;
-    struct sys_addr outside;
-    struct net_link_listener *l = NULL;
     struct net_dialer *d = NULL;
+    const struct net_dialer_options o = {.host = "localhost", .port = 7701, .tls = f->dials};
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    assert_int_equal(sys_addr_parse("0.0.0.0:0", &outside, NULL), 0);
-    assert_int_equal(net_link_listen(f->loop, &outside, NULL, on_accept, f, &l, &e), -EPERM);
-    assert_non_null(strstr(a_error_text(&e), "without TLS"));
-    struct net_dialer_options o = {.host = "192.0.2.1", .port = 7701};
-    assert_int_equal(net_dialer_new(f->loop, &o, &dialer_ops, f, &d, &e), -EPERM);
-    o.host = "localhost"; /* a name, and no pool to resolve it */
     assert_int_equal(net_dialer_new(f->loop, &o, &dialer_ops, f, &d, &e), -EINVAL);
+}
+
+/* Both ends know whom they speak with. */
+static void test_peers_have_names(void **state)
+{
+    struct fixture *f = *state;
+    const struct net_peer *node_peer = net_link_identity(f->server.l),
+                          *server = net_link_identity(f->client.l);
+    assert_int_equal(node_peer->subject.role, NET_ROLE_NODE);
+    assert_string_equal(node_peer->subject.cluster.s, "c1");
+    assert_int_equal(server->subject.role, NET_ROLE_SERVER);
+    assert_false(node_peer->expired || server->expired);
+}
+
+static void test_how_links_end(void **state)
+{
+    struct fixture *f = *state;
+    static const char half[] = {0, 0, 0, 30, 0, 16, 1, 0, 'x'}, huge[] = {0x7f, 0, 0, 0, 0, 1, 1, 0};
+    assert_int_equal(net_stream_write(net_link_stream(f->client.l), half, sizeof half), 0);
+    net_link_close(a_steal(&f->client.l));
+    await(f, f->server.closed == 1);
+    assert_int_equal(f->server.rc, -ENODATA);
+    net_dialer_again(f->dialer);
+    await(f, f->ups == 2 && f->server.l != NULL);
+    assert_int_equal(net_stream_write(net_link_stream(f->client.l), huge, sizeof huge), 0);
+    await(f, f->server.closed == 2);
+    assert_int_equal(f->server.rc, -EMSGSIZE);
 }
 
 static void test_backoff(void **state)
@@ -446,7 +478,9 @@ int main(void)
         TEST(test_sending_into_a_broken_connection),
         TEST(test_dialer_tries_again),
         TEST(test_dialer_is_redirected),
-        TEST(test_plain_text_stays_on_loopback),
+        TEST(test_names_need_a_resolver),
+        TEST(test_peers_have_names),
+        TEST(test_how_links_end),
         TEST(test_backoff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

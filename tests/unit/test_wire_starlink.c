@@ -263,8 +263,8 @@ static void test_refusals(void **state)
         {"0000002200310100"
          "03200000000000000000000000000000000000000000000000000000000000000000",
          WIRE_E_MALFORMED, "digest: not a value"},
-        {"00003ff9", WIRE_E_MALFORMED, "16385 bytes"},
-        {"ffffffff00100100", WIRE_E_MALFORMED, "bytes"},
+        {"00003ff9", WIRE_E_TOO_LARGE, "16385 bytes"},
+        {"ffffffff00100100", WIRE_E_TOO_LARGE, "bytes"},
         {"00003ff800100100", WIRE_E_MORE, NULL},
         {"0000001f00120100" BEAT_NODE "070105", 0, NULL}, /* NODE_STATUS DEAD */
         {"0000001f00120100" BEAT_NODE "070106", WIRE_E_MALFORMED, "state: not a value"}, /* no such state */

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 import urllib.parse
@@ -110,7 +111,11 @@ class World:
 
     def get(self, url, headers=None):
         parts = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cadata=self.client["ca"])
+            connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=10, context=context)
+        else:
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
         try:
             connection.request("GET", parts.path, headers=headers or {})
             answer = connection.getresponse()

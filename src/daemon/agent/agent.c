@@ -11,38 +11,23 @@
 #include "sys/env.h"
 #include "sys/file.h"
 #include "sys/log.h"
-#include "sys/random.h"
 #include "sys/ready.h"
-#include "sys/sha256.h"
 
-#define KEY_BYTES 32
 #define HOST_MAX 254
 
 /* ---- who we are ---- */
 
 /* The node's id follows from a key that is made once and stays with the data folder. */
-static int identity_load(struct d_agent *a, struct a_error *reterr)
+static int identity_open(struct d_agent *a, struct a_error *reterr)
 {
-    A_AUTOFREE char *path = sys_path_join(a->data, "key");
-    A_BUF_AUTO struct a_buf key = {0};
-    struct a_digest digest;
-    if (!sys_file_exists(path)) {
-        char fresh[KEY_BYTES];
-        sys_random_bytes(fresh, sizeof fresh);
-        int rc = sys_file_write_atomic(path, fresh, sizeof fresh, 0600, reterr);
-        sys_secret_wipe(fresh, sizeof fresh);
-        if (rc < 0)
-            return rc;
-    }
-    int rc = sys_file_read(path, KEY_BYTES, &key, reterr);
-    if (rc == 0 && key.len != KEY_BYTES)
-        rc = a_fail(reterr, -EINVAL, A_CODE_INVALID, "%s: expected %d bytes", path, KEY_BYTES);
-    if (rc < 0)
-        return rc;
-    sys_sha256_bytes(key.ptr, key.len, &digest);
-    a_node_id_make(digest.bytes, &a->id);
-    sys_secret_wipe(key.ptr, key.len);
-    return 0;
+    const struct d_identity_options options = {.role = NET_ROLE_NODE,
+                                               .dir = a->data,
+                                               .token_path = a->options.token_file,
+                                               .cluster = a->cluster,
+                                               .name = a->options.name};
+    int rc = d_identity_open(&a->identity, &options, reterr);
+    a->id = a->identity.id;
+    return rc;
 }
 
 /* A loopback address of the node's own: two members of one unit on one host must not share one, for Ray finds
@@ -179,9 +164,9 @@ static int agent_open(struct d_agent *a, struct a_error *reterr)
 {
     int rc = data_open(a, reterr);
     if (rc == 0)
-        rc = identity_load(a, reterr);
-    if (rc == 0)
         rc = options_complete(a, reterr);
+    if (rc == 0)
+        rc = identity_open(a, reterr);
     if (rc == 0)
         rc = pools_open(a, reterr);
     if (rc == 0)
@@ -256,6 +241,7 @@ static void agent_close(struct d_agent *a)
         d_member_free(a_list_entry(it, struct d_member, link));
     }
     net_http_client_free(a->http);
+    d_identity_close(&a->identity);
     d_claims_free(a);
     for (size_t i = 0; i < a->n_blocks; i++)
         sys_portblock_leave(&a->blocks[i]);

@@ -1,7 +1,7 @@
 /* Fetching an artifact into the cache over a connection of its own, so that gigabytes never delay a
  * heartbeat.
  *
- * The agent dials, says HELLO as BULK with its join token, and BULK_GET with the offset that it has already.
+ * The agent dials, says HELLO as BULK, and BULK_GET with the offset that it has already.
  * What arrives is gathered to a mebibyte, written in the io pool while the connection pauses, hashed at the
  * end, and only then becomes the blob. A server that is away is dialled again for as long as somebody waits;
  * bytes that are not what their digest says are fetched once more, then it is an error. */
@@ -34,7 +34,7 @@ struct d_fetch {
     struct a_buf piece, writing; /* gathered; and what the pool writes */
     bool ended;                  /* BULK_END came */
     unsigned corrupt;
-    struct sys_stream *stream; /* until it is a link */
+    struct net_stream *stream; /* until it is a link */
     struct net_link *bulk;
     struct d_job job;
     int rc;
@@ -45,7 +45,7 @@ struct d_fetch {
 static void connection_close(struct d_fetch *f)
 {
     sys_timer_clear(&f->timer);
-    sys_stream_close(f->stream);
+    net_stream_close(f->stream);
     f->stream = NULL;
     net_link_close(f->bulk);
     f->bulk = NULL;
@@ -252,24 +252,24 @@ static int part_open(struct d_fetch *f, struct a_error *reterr)
     return rc;
 }
 
-static void connected(void *ctx, int rc)
+static void connected(void *ctx, int rc, const char *why)
 {
     struct d_fetch *f = ctx;
     struct d_agent *a = f->agent;
     struct wire_sl_message hello = {.type = WIRE_SL_T_HELLO}, get = {.type = WIRE_SL_T_BULK_GET};
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    if (rc == 0)
-        rc = net_link_new(a_steal(&f->stream), &bulk_ops, f, &f->bulk, &e);
-    if (rc == 0)
+    if (rc == 0) {
+        f->bulk = net_link_new(a_steal(&f->stream), &bulk_ops, f);
         rc = part_open(f, &e);
+    }
     if (rc < 0) {
-        again_later(f, e.message != NULL ? e.message : "the server does not answer");
+        A_AUTOFREE char *words = a_strdup(why != NULL ? why : a_error_text(&e));
+        again_later(f, words);
         return;
     }
     hello.hello.protocol_min = WIRE_SL_PROTOCOL_MIN;
     hello.hello.protocol_max = WIRE_SL_PROTOCOL;
     hello.hello.peer = WIRE_SL_PEER_BULK;
-    hello.hello.token = sys_secret_view(&a->token);
     hello.hello.node = a->id;
     get.bulk_get.digest = f->digest;
     get.bulk_get.offset = f->offset;
@@ -284,10 +284,11 @@ static void connected(void *ctx, int rc)
 static void dial(struct d_fetch *f)
 {
     struct d_agent *a = f->agent;
-    const struct sys_connect_options options = {.dns = a->dns};
+    const struct net_connect_options options = {
+        .host = a->server_host, .port = a->server_port, .dns = a->dns, .tls = a->identity.tls};
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     f->step = FETCH_DIAL;
-    if (sys_tcp_connect(a->loop, a->server_host, a->server_port, &options, connected, f, &f->stream, &e) < 0)
+    if (net_stream_connect(a->loop, &options, connected, f, &f->stream, &e) < 0)
         again_later(f, a_error_text(&e));
 }
 

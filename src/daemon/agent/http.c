@@ -36,6 +36,11 @@ static void node_print(struct d_agent *a, struct a_buf *b)
     gauge(b, "astra_node_free_memory_bytes", "Of it, not claimed", left.memory_bytes);
     gauge(b, "astra_node_used_mcpu", "CPU that the machine really uses", a->used_mcpu);
     gauge(b, "astra_node_used_memory_bytes", "Memory that the machine really uses", a->used_memory_bytes);
+    gauge(b, "astra_node_certificate_seconds", "Until the node's certificate ends; 0 when it has",
+          (uint64_t)A_MAX(d_identity_left_s(&a->identity), (int64_t)0));
+    gauge(b, "astra_node_certificate_expired", "1 when the certificate has ended; everything runs on",
+          d_identity_left_s(&a->identity) < 0);
+    gauge(b, "astra_agent_renewals_total", "Certificates that followed another", a->identity.renewals);
     gauge(b, "astra_agent_beats_total", "Heartbeats sent", a->beats);
     gauge(b, "astra_agent_members_started_total", "Members started", a->members_started);
     gauge(b, "astra_agent_members_failed_total", "Members that ended unasked or could not start",

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "daemon/agent/options.h"
+#include "daemon/identity.h"
 #include "daemon/shim/spec.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
@@ -140,7 +141,7 @@ struct d_agent {
     struct net_link *link;
     char *server_host;
     uint16_t server_port;
-    struct sys_secret token;
+    struct d_identity identity;
     bool attached, report_node;
     uint64_t attach, sequence, beat_interval_ms;
     struct sys_timer beat, settle;

@@ -14,7 +14,6 @@
 #define BEAT_MS 1000
 #define SETTLE_MS 3000 /* heads that were found again get this long to answer before we speak of them */
 #define SETTLE_POLL_MS 50
-#define TOKEN_MAX 512
 
 void d_link_send(struct d_agent *a, const struct wire_sl_message *m)
 {
@@ -144,6 +143,7 @@ static void welcome_take(struct d_agent *a, const struct wire_sl_welcome *m)
     a->store_id = m->store_id;
     a->beat_interval_ms = m->beat_interval_ms > 0 ? m->beat_interval_ms : BEAT_MS;
     net_dialer_succeeded(a->dialer);
+    d_identity_use_link(&a->identity, a->link);
     sys_log(INFO, "agent", "link.attached", "joined a server", SYS_STR("server", net_link_peer(a->link)),
             SYS_STR("store", m->store_id.s));
     d_report_all(a);
@@ -153,6 +153,7 @@ static void welcome_take(struct d_agent *a, const struct wire_sl_welcome *m)
 static void link_drop(struct d_agent *a)
 {
     a->attached = false;
+    d_identity_use_link(&a->identity, NULL);
     sys_timer_clear(&a->beat);
     net_link_close(a->link);
     a->link = NULL;
@@ -173,6 +174,19 @@ static void redirect_take(struct d_agent *a, const struct wire_sl_redirect *m)
     a_free(a->server_host);
     a->server_host = a_strdup(host);
     a->server_port = port;
+}
+
+/* The first certificate: who we are is said over a connection of its own. */
+static void certificate_take(struct d_agent *a, const struct wire_sl_certificate *m)
+{
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    enum d_identity_took took = d_identity_take(&a->identity, a->link, m);
+    net_dialer_set_tls(a->dialer, a->identity.tls);
+    if (took != D_IDENTITY_JOINED)
+        return;
+    link_drop(a);
+    if (net_dialer_redirect(a->dialer, a->server_host, a->server_port, &e) != 0)
+        net_dialer_again(a->dialer);
 }
 
 static void refused_take(const struct wire_sl_refused *m)
@@ -196,6 +210,9 @@ static void message_take(void *ctx, struct net_link *l, const struct wire_sl_mes
         break;
     case WIRE_SL_T_REDIRECT:
         redirect_take(a, &m->redirect);
+        break;
+    case WIRE_SL_T_CERTIFICATE:
+        certificate_take(a, &m->certificate);
         break;
     case WIRE_SL_T_RESERVE:
         reserve_take(a, &m->reserve);
@@ -231,12 +248,20 @@ static void link_resync(void *ctx, struct net_link *l)
         d_report_all(a);
 }
 
+static void doubt(struct d_agent *a)
+{
+    d_identity_doubt(&a->identity);
+    net_dialer_set_tls(a->dialer, a->identity.tls);
+}
+
 static void link_closed(void *ctx, struct net_link *l, int rc, const char *why)
 {
     struct d_agent *a = ctx;
     (void)l;
-    (void)rc;
     sys_log(WARN, "agent", "link.closed", "the server is away; members run on", SYS_STR("why", why));
+    if (!a->attached && rc != 0)
+        doubt(a);
+    d_identity_use_link(&a->identity, NULL);
     a->link = NULL;
     a->attached = false;
     sys_timer_clear(&a->beat);
@@ -254,7 +279,6 @@ static void hello_send(struct d_agent *a)
     h->protocol_min = WIRE_SL_PROTOCOL_MIN;
     h->protocol_max = WIRE_SL_PROTOCOL;
     h->peer = WIRE_SL_PEER_AGENT;
-    h->token = sys_secret_view(&a->token);
     h->version = a_view_str(ASTRA_VERSION);
     h->node = a->id;
     h->name = a_view_str(o->name);
@@ -279,14 +303,17 @@ static void dialer_up(void *ctx, struct net_dialer *d, struct net_link *l)
     (void)d;
     a->link = l;
     net_link_set_ops(l, &link_ops, a);
-    hello_send(a);
+    if (d_identity_is_certified(&a->identity))
+        hello_send(a);
+    else
+        d_identity_join(&a->identity, l);
 }
 
 static void dialer_failed(void *ctx, struct net_dialer *d, int rc, const char *why, uint64_t next_ms)
 {
-    (void)ctx;
     (void)d;
-    (void)rc;
+    if (rc == -EACCES)
+        doubt(ctx);
     sys_log(INFO, "agent", "link.dial", "no server yet", SYS_STR("why", why), SYS_U64("next_ms", next_ms));
 }
 
@@ -295,8 +322,11 @@ static const struct net_dialer_ops dialer_ops = {.up = dialer_up, .failed = dial
 static void dial(struct d_agent *a)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    const struct net_dialer_options options = {
-        .host = a->server_host, .port = a->server_port, .dns = a->dns, .seed = sys_random_seed()};
+    const struct net_dialer_options options = {.host = a->server_host,
+                                               .port = a->server_port,
+                                               .dns = a->dns,
+                                               .seed = sys_random_seed(),
+                                               .tls = a->identity.tls};
     if (net_dialer_new(a->loop, &options, &dialer_ops, a, &a->dialer, &e) < 0) {
         sys_log(ERROR, "agent", "link.address", "this server cannot be dialled", SYS_ERR(&e));
         a->status = 1;
@@ -337,16 +367,11 @@ static void round_end(void *ctx)
 int d_link_start(struct d_agent *a, struct a_error *reterr)
 {
     char host[254];
-    A_BUF_AUTO struct a_buf token = {0};
     int rc = sys_addr_split(a->options.server, host, sizeof host, &a->server_port, reterr);
-    if (rc == 0 && a->options.token_file != NULL)
-        rc = sys_file_read(a->options.token_file, TOKEN_MAX, &token, reterr);
+    if (rc == 0)
+        rc = d_identity_start(&a->identity, a->loop, reterr);
     if (rc < 0)
         return rc;
-    struct a_view v = a_buf_view(&token);
-    while (v.len > 0 && (v.ptr[v.len - 1] == '\n' || v.ptr[v.len - 1] == ' '))
-        v.len--;
-    sys_secret_set(&a->token, v);
     a->server_host = a_strdup(host);
     sys_random_uuid4(&a->boot_id);
     sys_timer_init(&a->beat, a->loop, beat_fire, a);
@@ -365,5 +390,4 @@ void d_link_stop(struct d_agent *a)
     a->dialer = NULL;
     a_free(a->server_host);
     a->server_host = NULL;
-    sys_secret_deinit(&a->token);
 }

@@ -22,7 +22,7 @@ struct log_file {
 struct d_logs {
     struct a_list link; /* d_agent.bulks */
     struct d_agent *agent;
-    struct sys_stream *stream;
+    struct net_stream *stream;
     struct net_link *bulk;
     char *ticket, *only; /* only: one file's name, or NULL */
     size_t ticket_len;
@@ -40,7 +40,7 @@ struct d_logs {
 static void logs_free(struct d_logs *l)
 {
     sys_timer_clear(&l->timer);
-    sys_stream_close(l->stream);
+    net_stream_close(l->stream);
     net_link_close(l->bulk);
     for (size_t i = 0; i < l->n_files; i++) {
         a_free(l->files[i].name);
@@ -224,12 +224,13 @@ static void bulk_closed(void *ctx, struct net_link *link, int rc, const char *wh
 
 static const struct net_link_ops bulk_ops = {.message = message_take, .closed = bulk_closed};
 
-static void connected(void *ctx, int rc)
+static void connected(void *ctx, int rc, const char *why)
 {
     struct d_logs *l = ctx;
     struct wire_sl_message hello = {.type = WIRE_SL_T_HELLO};
+    (void)why;
     if (rc == 0)
-        rc = net_link_new(a_steal(&l->stream), &bulk_ops, l, &l->bulk, NULL);
+        l->bulk = net_link_new(a_steal(&l->stream), &bulk_ops, l);
     hello.hello.protocol_min = WIRE_SL_PROTOCOL_MIN;
     hello.hello.protocol_max = WIRE_SL_PROTOCOL;
     hello.hello.peer = WIRE_SL_PEER_BULK;
@@ -246,7 +247,8 @@ static void connected(void *ctx, int rc)
 void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m)
 {
     struct d_logs *l;
-    const struct sys_connect_options options = {.dns = a->dns};
+    const struct net_connect_options options = {
+        .host = a->server_host, .port = a->server_port, .dns = a->dns, .tls = a->identity.tls};
     l = a_new(struct d_logs);
     l->agent = a;
     l->ticket = a_view_dup(m->ticket);
@@ -261,8 +263,7 @@ void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m)
     l->tail_bytes = m->tail_bytes;
     sys_timer_init(&l->timer, a->loop, pass, l);
     a_list_push_back(&a->bulks, &l->link);
-    if (sys_tcp_connect(a->loop, a->server_host, a->server_port, &options, connected, l, &l->stream, NULL) <
-        0)
+    if (net_stream_connect(a->loop, &options, connected, l, &l->stream, NULL) < 0)
         logs_free(l);
 }
 

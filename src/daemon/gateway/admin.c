@@ -86,6 +86,8 @@ static void metrics_print(struct d_gateway *g, struct a_buf *b)
     d_gw_totals_print(b, &sum);
     gauge_print(b, "astra_gateway_view_stale", "No server stands behind the routes", g->stale);
     gauge_print(b, "astra_gateway_server_connected", "A server has taken this gateway", g->welcome);
+    gauge_print(b, "astra_gateway_certificate_seconds", "Until the gateway's certificate ends; 0 when it has",
+                (uint64_t)A_MAX(d_identity_left_s(&g->identity), (int64_t)0));
     a_buf_addf(b,
                "# HELP astra_check_failures_total Broken invariants: a bug\n"
                "# TYPE astra_check_failures_total counter\nastra_check_failures_total %llu\n",

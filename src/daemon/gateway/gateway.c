@@ -13,7 +13,6 @@
 #include "sys/ready.h"
 
 #define DESCRIPTORS_APART 256 /* listeners, the server, the admin port, files */
-#define TOKEN_MAX 512
 
 static void check_told(const char *expr, const char *file, int line)
 {
@@ -52,22 +51,6 @@ static void reload_asked(void *ctx, int signum)
 }
 
 /* ---- starting ---- */
-
-static int token_read(struct d_gateway *g, struct a_error *reterr)
-{
-    A_BUF_AUTO struct a_buf text = {0};
-    if (g->options.token_file[0] == '\0')
-        return 0;
-    int rc = sys_file_read(g->options.token_file, TOKEN_MAX, &text, reterr);
-    if (rc != 0)
-        return rc;
-    struct a_view token = a_buf_view(&text);
-    while (token.len > 0 && (token.ptr[token.len - 1] == '\n' || token.ptr[token.len - 1] == ' '))
-        token.len--;
-    sys_secret_set(&g->token, token);
-    sys_secret_wipe(text.ptr, text.len);
-    return 0;
-}
 
 static int signals_open(struct d_gateway *g, struct a_error *reterr)
 {
@@ -111,9 +94,7 @@ static int ready_tell(struct d_gateway *g, struct a_error *reterr)
 static int gateway_start(struct d_gateway *g, struct a_error *reterr)
 {
     limits_set(g);
-    int rc = token_read(g, reterr);
-    if (rc == 0)
-        rc = sys_loop_new(&g->loop, reterr);
+    int rc = sys_loop_new(&g->loop, reterr);
     if (rc != 0)
         return rc;
     sys_timer_init(&g->drain_timer, g->loop, drain_over, g);
@@ -162,7 +143,6 @@ static void gateway_end(struct d_gateway *g)
     a_free(g->workers);
     a_free(g->applied);
     a_free(g->totals);
-    sys_secret_deinit(&g->token);
     sys_log_flush();
 }
 

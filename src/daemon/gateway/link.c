@@ -1,4 +1,5 @@
 /* The gateway's end of Starlink: asks for the routes, acknowledges them, reports. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -133,6 +134,7 @@ static void welcome_take(struct d_gateway *g, const struct wire_sl_welcome *w)
     g->server = w->server_boot_id;
     g->welcome = true;
     net_dialer_succeeded(g->dialer);
+    d_identity_use_link(&g->identity, g->link);
     m.subscribe.view = WIRE_SL_VIEW_ROUTES;
     if (g->view.sequence > 0) {
         m.subscribe.sequence = g->view.sequence;
@@ -162,6 +164,35 @@ static void redirect_take(struct d_gateway *g, const struct wire_sl_redirect *r)
         sys_log(WARN, "gateway", "link.redirect", "the server sent us nowhere", SYS_ERR(&error));
 }
 
+static void link_lost(struct d_gateway *g)
+{
+    d_identity_use_link(&g->identity, NULL);
+    g->link = NULL;
+    g->welcome = false;
+    g->stale = true;
+    d_gw_view_break(&g->view);
+}
+
+/* The first certificate: who we are is said over a connection of its own. */
+static void certificate_take(struct d_gateway *g, const struct wire_sl_certificate *m)
+{
+    A_ERROR_AUTO struct a_error error = {0};
+    enum d_identity_took took = d_identity_take(&g->identity, g->link, m);
+    net_dialer_set_tls(g->dialer, g->identity.tls);
+    if (took != D_IDENTITY_JOINED)
+        return;
+    net_link_close(g->link);
+    link_lost(g);
+    if (net_dialer_redirect(g->dialer, g->server_host, g->server_port, &error) != 0)
+        net_dialer_again(g->dialer);
+}
+
+static void doubt(struct d_gateway *g)
+{
+    d_identity_doubt(&g->identity);
+    net_dialer_set_tls(g->dialer, g->identity.tls);
+}
+
 static void link_message(void *ctx, struct net_link *l, const struct wire_sl_message *m)
 {
     struct d_gateway *g = ctx;
@@ -177,6 +208,9 @@ static void link_message(void *ctx, struct net_link *l, const struct wire_sl_mes
     case WIRE_SL_T_REDIRECT:
         redirect_take(g, &m->redirect);
         break;
+    case WIRE_SL_T_CERTIFICATE:
+        certificate_take(g, &m->certificate);
+        break;
     case WIRE_SL_T_VIEW_BEGIN:
     case WIRE_SL_T_VIEW_END:
     case WIRE_SL_T_ROUTE:
@@ -190,19 +224,12 @@ static void link_message(void *ctx, struct net_link *l, const struct wire_sl_mes
     }
 }
 
-static void link_lost(struct d_gateway *g)
-{
-    g->link = NULL;
-    g->welcome = false;
-    g->stale = true;
-    d_gw_view_break(&g->view);
-}
-
 static void link_closed(void *ctx, struct net_link *l, int rc, const char *why)
 {
     struct d_gateway *g = ctx;
     (void)l;
-    (void)rc;
+    if (!g->welcome && rc != 0)
+        doubt(g);
     link_lost(g);
     sys_log(WARN, "gateway", "link.down", "the server is away; the routes it told last are served",
             SYS_STR("why", why));
@@ -232,13 +259,17 @@ static void dialer_up(void *ctx, struct net_dialer *d, struct net_link *l)
     (void)d;
     g->link = l;
     net_link_set_ops(l, &link_ops, g);
+    if (!d_identity_is_certified(&g->identity)) {
+        d_identity_join(&g->identity, l);
+        return;
+    }
     struct wire_sl_message m = {.type = WIRE_SL_T_HELLO};
     m.hello = (struct wire_sl_hello){
         .protocol_min = WIRE_SL_PROTOCOL_MIN,
         .protocol_max = WIRE_SL_PROTOCOL,
         .peer = WIRE_SL_PEER_GATEWAY,
-        .token = sys_secret_view(&g->token),
         .version = A_VIEW_LIT(ASTRA_VERSION),
+        .node = g->identity.id,
         .name = a_view_str(g->options.name),
         .address = a_view_str(g->address),
         .attach = ++g->attach,
@@ -250,9 +281,9 @@ static void dialer_up(void *ctx, struct net_dialer *d, struct net_link *l)
 
 static void dialer_failed(void *ctx, struct net_dialer *d, int rc, const char *why, uint64_t next_ms)
 {
-    (void)ctx;
     (void)d;
-    (void)rc;
+    if (rc == -EACCES)
+        doubt(ctx);
     sys_log(WARN, "gateway", "link.dial", "the server cannot be reached", SYS_STR("why", why),
             SYS_U64("next_ms", next_ms));
 }
@@ -268,12 +299,24 @@ int d_gw_link_start(struct d_gateway *g, struct a_error *reterr)
     sys_timer_set_in(&g->report_timer, REPORT_MS);
     if (g->options.server[0] == '\0')
         return 0;
+    const struct d_identity_options own = {
+        .role = NET_ROLE_GATEWAY,
+        .dir = g->options.data[0] != '\0' ? g->options.data : NULL,
+        .token_path = g->options.token_file[0] != '\0' ? g->options.token_file : NULL,
+        .name = g->options.name};
     int rc = sys_addr_split(g->options.server, host, sizeof host, &port, reterr);
+    if (rc == 0)
+        rc = d_identity_open(&g->identity, &own, reterr);
+    if (rc == 0)
+        rc = d_identity_start(&g->identity, g->loop, reterr);
     if (rc == 0)
         rc = sys_pool_new(SYS_POOL_DNS, 1, 0, &g->dns, reterr);
     if (rc != 0)
         return rc;
-    struct net_dialer_options o = {.host = host, .port = port, .dns = g->dns, .seed = sys_random_seed()};
+    g->server_host = a_strdup(host);
+    g->server_port = port;
+    struct net_dialer_options o = {
+        .host = host, .port = port, .dns = g->dns, .seed = sys_random_seed(), .tls = g->identity.tls};
     return net_dialer_new(g->loop, &o, &dialer_ops, g, &g->dialer, reterr);
 }
 
@@ -281,6 +324,8 @@ void d_gw_link_stop(struct d_gateway *g)
 {
     net_dialer_free(a_steal(&g->dialer));
     net_link_close(a_steal(&g->link));
+    d_identity_close(&g->identity);
+    a_free(a_steal(&g->server_host));
     sys_pool_free(a_steal(&g->dns));
     sys_timer_clear(&g->report_timer);
 }

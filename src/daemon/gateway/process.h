@@ -6,10 +6,10 @@
 #include "daemon/gateway/options.h"
 #include "daemon/gateway/view.h"
 #include "daemon/gateway/worker.h"
+#include "daemon/identity.h"
 #include "net/http_server.h"
 #include "net/starlink.h"
 #include "sys/loop.h"
-#include "sys/secret.h"
 
 /* A batch that not every worker has applied yet. */
 struct d_gw_batch {
@@ -35,7 +35,9 @@ struct d_gateway {
     struct a_map apps_new;      /* since the last report to the server */
     struct sys_timer report_timer;
 
-    struct sys_secret token;
+    struct d_identity identity;
+    char *server_host;
+    uint16_t server_port;
     struct sys_pool *dns;
     struct net_dialer *dialer;
     struct net_link *link;

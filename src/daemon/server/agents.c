@@ -125,7 +125,7 @@ static void welcome(struct d_peer *p, const struct wire_sl_hello *h)
                                          .node = h->node,
                                          .version = A_VIEW_LIT(ASTRA_VERSION)};
     if (net_link_send(p->net, &m, NULL) != 0)
-        d_peer_refuse(p, A_CODE_INTERNAL, "WELCOME could not be sent");
+        d_peer_refuse(p, NET_REFUSAL_NONE, A_CODE_INTERNAL, "WELCOME could not be sent");
 }
 
 void d_agent_attach(struct d_peer *p, const struct wire_sl_hello *h)
@@ -137,7 +137,8 @@ void d_agent_attach(struct d_peer *p, const struct wire_sl_hello *h)
                                            .capacity = h->capacity,
                                            .free = h->capacity};
     if (h->node.s[0] == '\0' || h->cluster.s[0] == '\0') {
-        d_peer_refuse(p, A_CODE_WIRE_MALFORMED, "HELLO of an agent without its node's id or cluster");
+        d_peer_refuse(p, NET_REFUSAL_MALFORMED, A_CODE_WIRE_MALFORMED,
+                      "HELLO of an agent without its node's id or cluster");
         return;
     }
     text_copy(facts.host, sizeof facts.host, h->host);
@@ -287,9 +288,27 @@ static void on_release_reply(struct server *s, const struct wire_sl_release_repl
     reply_event(s, &e);
 }
 
-static void on_config_reply(struct server *s, const struct wire_sl_unit_config_reply *r)
+/* Does the node hold a claim of that unit, or of that app? */
+static bool node_runs(struct server *s, const struct a_node_id *id, const struct a_unit_name *unit,
+                      const struct a_app_ref *app)
 {
+    const struct sl_resource_node *node = sl_resource_node(&s->resource, id);
+    const struct sl_resource_claim *c = NULL;
+    while (node != NULL && (c = sl_resource_next_claim(node, c)) != NULL)
+        if (unit->s[0] != '\0' ? strcmp(c->facts.id.unit.s, unit->s) == 0
+                               : a_app_ref_equal(&c->facts.app, app))
+            return true;
+    return false;
+}
+
+static void on_config_reply(struct d_peer *p, const struct wire_sl_unit_config_reply *r)
+{
+    struct server *s = p->server;
     struct d_app *app = d_app_by_uid(s, &r->claim.app_uid);
+    if (!node_runs(s, &p->agent->node, &r->claim.unit, NULL)) {
+        d_refused(s, NET_REFUSAL_LIE, p->agent->node.s, "an answer for a unit that the node does not run");
+        return;
+    }
     if (app == NULL || app->fleet == NULL || r->ok)
         return;
     struct unit_fleet_event e = {.type = UNIT_FLEET_CONFIGURED};
@@ -300,8 +319,16 @@ static void on_config_reply(struct server *s, const struct wire_sl_unit_config_r
     d_fleet_event(s, app, &e);
 }
 
-static void on_event(struct server *s, const struct wire_sl_event *m)
+/* What a node says of units and apps that it has nothing to do with is not believed. */
+static void on_event(struct d_peer *p, const struct wire_sl_event *m)
 {
+    struct server *s = p->server;
+    bool about = m->unit.s[0] != '\0' || m->app.name.s[0] != '\0';
+    if (about && !node_runs(s, &p->agent->node, &m->unit, &m->app)) {
+        d_refused(s, NET_REFUSAL_LIE, p->agent->node.s,
+                  "an event of a unit or app that the node does not run");
+        return;
+    }
     struct d_app *app = m->app.name.s[0] != '\0' ? d_app_find(s, &m->app) : NULL;
     char object[80];
     snprintf(object, sizeof object, "%s %s", m->unit.s[0] != '\0' ? "unit" : "node",
@@ -341,17 +368,52 @@ static bool speaks_for(const struct d_peer *p, const struct wire_sl_message *m)
     case WIRE_SL_T_UNIT_TOKEN_REPLY:
         node = &m->unit_token_reply.node;
         break;
+    case WIRE_SL_T_EVENT:
+        node = &m->event.node;
+        break;
     default:
         return true;
     }
-    return strcmp(node->s, p->agent->node.s) == 0;
+    return node->s[0] == '\0' || strcmp(node->s, p->agent->node.s) == 0;
+}
+
+/* The sequence of a frame that has one; 0 = none. */
+static uint64_t sequence_of(const struct wire_sl_message *m)
+{
+    switch (m->type) {
+    case WIRE_SL_T_BEAT:
+        return m->beat.sequence;
+    case WIRE_SL_T_NODE_STATUS:
+        return m->node_status.sequence;
+    case WIRE_SL_T_CLAIM_STATUS:
+        return m->claim_status.sequence;
+    default:
+        return 0;
+    }
+}
+
+/* Sequences rise within one connection; what was there before is old news, or somebody's recording. */
+static bool is_replayed(struct d_peer *p, const struct wire_sl_message *m)
+{
+    uint64_t sequence = sequence_of(m);
+    if (sequence == 0)
+        return false;
+    if (sequence <= p->agent->sequence)
+        return true;
+    p->agent->sequence = sequence;
+    return false;
 }
 
 void d_agent_message(struct d_peer *p, const struct wire_sl_message *m)
 {
     struct server *s = p->server;
     if (!speaks_for(p, m)) {
-        d_peer_refuse(p, A_CODE_FORBIDDEN, "a frame names another node than this connection's HELLO");
+        d_peer_refuse(p, NET_REFUSAL_NODE, A_CODE_FORBIDDEN,
+                      "a frame names another node than this connection's HELLO");
+        return;
+    }
+    if (is_replayed(p, m)) {
+        d_refused(s, NET_REFUSAL_REPLAYED, p->agent->node.s, "a frame whose sequence was there before");
         return;
     }
     switch (m->type) {
@@ -380,13 +442,13 @@ void d_agent_message(struct d_peer *p, const struct wire_sl_message *m)
         on_release_reply(s, &m->release_reply);
         break;
     case WIRE_SL_T_UNIT_CONFIG_REPLY:
-        on_config_reply(s, &m->unit_config_reply);
+        on_config_reply(p, &m->unit_config_reply);
         break;
     case WIRE_SL_T_UNIT_TOKEN_REPLY:
         d_ray_token_take(s, &m->unit_token_reply);
         break;
     case WIRE_SL_T_EVENT:
-        on_event(s, &m->event);
+        on_event(p, &m->event);
         break;
     default:
         break; /* newer than this server */

@@ -307,11 +307,17 @@ static int uploads_clear(struct api *a, struct a_error *reterr)
     return rc;
 }
 
+static void on_refused(void *ctx, enum net_refusal refusal, const char *peer, const char *why)
+{
+    d_refused(((struct api *)ctx)->s, refusal, peer, why);
+}
+
 int d_api_start(struct server *s, struct a_error *reterr)
 {
-    static const struct net_http_server_ops ops = {.handle = on_handle, .begin = on_begin};
-    const struct net_http_server_options options = {.body_max = API_BODY_MAX,
-                                                    .server_name = "astra/" ASTRA_VERSION};
+    static const struct net_http_server_ops ops = {
+        .handle = on_handle, .begin = on_begin, .refused = on_refused};
+    const struct net_http_server_options options = {
+        .body_max = API_BODY_MAX, .server_name = "astra/" ASTRA_VERSION, .tls = s->authority.api};
     struct api *a = a_new(struct api);
     a->s = s;
     s->api = a;

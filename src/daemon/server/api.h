@@ -169,6 +169,8 @@ void api_replays_free(struct api *a);
 
 int api_tokens_load(struct api *a, struct a_error *reterr) A_MUST_CHECK;
 void api_tokens_free(struct api *a);
+/* Does this open the door for a new node or gateway? One that is good once is used up by it. */
+bool api_join_token_take(struct api *a, struct a_view text);
 /* Who asks: fills role and scope. */
 int api_authorize(struct api_call *c, struct a_error *reterr) A_MUST_CHECK;
 

@@ -291,6 +291,10 @@ static void node_agent(const struct d_agent *agent, struct a_arena *arena, struc
                             agent->labels[i].value);
     set_text(arena, v, "version", agent->version);
     wire_value_set(arena, v, "labels", labels);
+    struct wire_value *identity = wire_value_new_object(arena);
+    api_set_time(arena, identity, "notAfter", agent->peer->identity.not_after_ms);
+    wire_value_set_bool(arena, identity, "expired", d_peer_is_expired(agent->peer));
+    wire_value_set(arena, v, "identity", identity);
     if (full) {
         struct a_capacity used = {.mcpu = agent->used_mcpu, .memory_bytes = agent->used_memory};
         wire_value_set(arena, v, "used", api_json_capacity(&used, arena));

@@ -15,7 +15,7 @@ static const struct api_route routes[] = {
 #undef X
 };
 
-static const char *const role_names[] = {"nobody", "view", "deploy", "admin"};
+static const char *const role_names[] = {"nobody", "join", "view", "deploy", "admin"};
 
 const char *api_role_name(enum api_role role)
 {
@@ -24,7 +24,7 @@ const char *api_role_name(enum api_role role)
 
 bool api_role_parse(const char *word, enum api_role *ret)
 {
-    for (size_t i = API_VIEW; i < A_ARRAY_SIZE(role_names); i++) {
+    for (size_t i = API_JOIN; i < A_ARRAY_SIZE(role_names); i++) {
         if (strcmp(word, role_names[i]) == 0) {
             *ret = (enum api_role)i;
             return true;

@@ -10,8 +10,9 @@
 #include "daemon/server/api_schema.h"
 #include "wire/http1.h"
 
-/* What a token may do; each includes those before it. */
-enum api_role { API_NOBODY, API_VIEW, API_DEPLOY, API_ADMIN };
+/* What a token may do; each from view on includes those before it. A join token opens Starlink for a new node
+ * or gateway, and nothing of the API. */
+enum api_role { API_NOBODY, API_JOIN, API_VIEW, API_DEPLOY, API_ADMIN };
 
 const char *api_role_name(enum api_role role);
 bool api_role_parse(const char *word, enum api_role *ret) A_MUST_CHECK;
@@ -70,6 +71,14 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Make a token; it is told once") \
     X(TOKEN_REVOKE, DELETE, "/v1/tokens/{token}", ADMIN, NONE, NONE, TOKEN, "", \
       "Make a token worthless") \
+    X(CA, GET, "/v1/ca", NOBODY, NONE, NONE, CA, "", \
+      "The certificates of the CA") \
+    X(CA_ROTATE, POST, "/v1/ca/rotate", ADMIN, NONE, NONE, CA, "", \
+      "A new CA") \
+    X(IDENTITY_DENY, POST, "/v1/identities/{identity}/deny", ADMIN, NONE, NONE, IDENTITY, "", \
+      "Refuse a node or gateway from now on") \
+    X(IDENTITY_ALLOW, POST, "/v1/identities/{identity}/allow", ADMIN, NONE, NONE, IDENTITY, "", \
+      "Let it in again") \
     X(APPS, GET, "/v1/namespaces/{namespace}/apps", VIEW, NONE, NONE, APP_LIST, "limit continue watch since", \
       "Apps") \
     X(APP, GET, "/v1/namespaces/{namespace}/apps/{app}", VIEW, NONE, NONE, APP, "", \

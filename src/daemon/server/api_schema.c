@@ -57,7 +57,7 @@ static const char *const reasons[] = {A_REASONS(X) NULL};
 static const char *const app_states[] = {"READY",   "ROLLING",  "RECOVERING", "DEGRADED", "FAILED",
                                          "STOPPED", "DELETING", "ORPHAN",     NULL};
 static const char *const booleans[] = {"True", "False", NULL};
-static const char *const roles[] = {"view", "deploy", "admin", NULL};
+static const char *const roles[] = {"join", "view", "deploy", "admin", NULL};
 static const char *const member_roles[] = {"head", "worker", NULL};
 static const char *const routing[] = {"NONE", "UP", "DRAINING", "DEAD", "STALE", NULL};
 
@@ -335,6 +335,7 @@ static const struct field node[] = {
     F("free", OBJECT, .of = API_SCHEMA_CAPACITY, .doc = "capacity less claims"),
     F("version", STRING, OPTIONAL, NULLABLE),
     F("labels", LABELS, OPTIONAL),
+    F("identity", OBJECT, .of = API_SCHEMA_NODE_IDENTITY, OPTIONAL),
     F("used", OBJECT, .of = API_SCHEMA_CAPACITY, OPTIONAL, .doc = "really used; not in lists"),
     F("claims", LIST, .of = API_SCHEMA_CLAIM),
     F("load", INT, OPTIONAL, .doc = "0 idle ... 1000 full; not in lists"),
@@ -399,6 +400,28 @@ static const struct field token_request[] = {
     F("namespace", STRING, OPTIONAL, .doc = "* = all"),
     F("name", STRING, OPTIONAL, .doc = "for people"),
     F("expires", STRING, OPTIONAL, .doc = "a duration such as 12h"),
+    F("once", BOOL, OPTIONAL, .doc = "join: good for one node or gateway"),
+    END,
+};
+
+static const struct field ca[] = {
+    F("kind", STRING),
+    F("pin", STRING, .doc = "SHA-256 of the certificate that issues"),
+    F("trusted", INT, .doc = "how many certificates are trusted"),
+    F("notAfter", TIME),
+    F("pem", STRING),
+    END,
+};
+
+static const struct field identity[] = {
+    F("id", STRING),
+    F("denied", BOOL),
+    END,
+};
+
+static const struct field node_identity[] = {
+    F("notAfter", TIME, NULLABLE),
+    F("expired", BOOL, .doc = "its certificate has ended; it is served as before"),
     END,
 };
 
@@ -477,6 +500,9 @@ static const struct schema schemas[API_SCHEMA_COUNT] = {
     [API_SCHEMA_TOKEN_REQUEST] = {.fields = token_request},
     [API_SCHEMA_TOKEN] = {.fields = token},
     [API_SCHEMA_TOKEN_LIST] = {.items = API_SCHEMA_TOKEN},
+    [API_SCHEMA_CA] = {.fields = ca},
+    [API_SCHEMA_IDENTITY] = {.fields = identity},
+    [API_SCHEMA_NODE_IDENTITY] = {.fields = node_identity},
     [API_SCHEMA_ARTIFACT] = {.fields = artifact},
     [API_SCHEMA_ARTIFACT_LIST] = {.items = API_SCHEMA_ARTIFACT},
 };

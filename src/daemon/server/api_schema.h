@@ -25,6 +25,7 @@
     X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") \
     X(ORPHAN_RELEASED, "OrphanReleased") \
     X(TOKEN_REQUEST, "TokenRequest") X(TOKEN, "Token") X(TOKEN_LIST, "TokenList") \
+    X(CA, "CertificateAuthority") X(IDENTITY, "Identity") X(NODE_IDENTITY, "NodeIdentity") \
     X(ARTIFACT, "Artifact") X(ARTIFACT_LIST, "ArtifactList")
 /* clang-format on */
 

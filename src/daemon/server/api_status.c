@@ -242,6 +242,30 @@ static void metrics_server(struct api_call *c, struct a_buf *b)
     metric(b, "astra_server_api_watches", "gauge", "Open event streams", list_count(&c->api->streams));
 }
 
+static void metrics_identity(const struct server *s, struct a_buf *b)
+{
+    struct net_cert_info own;
+    int64_t left = 0;
+    if (net_cert_read(a_buf_view(&s->authority.certificate), &own, NULL) == 0)
+        left = ((int64_t)own.not_after_ms - (int64_t)sys_clock_wall_ms()) / 1000;
+    metric(b, "astra_server_certificates_issued_total", "counter",
+           "Certificates issued to nodes and gateways", s->authority.issued);
+    metric(b, "astra_server_certificates_expired", "gauge",
+           "Connected nodes and gateways whose certificate has ended; they are served as before",
+           d_peers_expired(s));
+    metric(b, "astra_server_certificate_seconds", "gauge", "Until the server's own certificate ends",
+           (uint64_t)A_MAX(left, 0));
+    metric(b, "astra_server_ca_rotations_total", "counter", "Rotations of the CA since the start",
+           s->authority.rotations);
+    metric(b, "astra_server_endpoints_foreign", "gauge",
+           "Endpoints left out of routing: at an address of no node of their unit", d_routes_foreign(s));
+    a_buf_add_str(b, "# HELP astra_server_refused_total Connections and frames refused, by reason\n"
+                     "# TYPE astra_server_refused_total counter\n");
+    for (int i = NET_REFUSAL_NONE + 1; i < NET_REFUSAL_COUNT; i++)
+        a_buf_addf(b, "astra_server_refused_total{reason=\"%s\"} %" PRIu64 "\n",
+                   net_refusal_name((enum net_refusal)i), s->refused[i]);
+}
+
 void api_handle_METRICS(struct api_call *c)
 {
     A_BUF_AUTO struct a_buf b = {0};
@@ -256,6 +280,7 @@ void api_handle_METRICS(struct api_call *c)
     metric(&b, "astra_server_apps", "gauge", "Apps", n.apps);
     metric(&b, "astra_server_orphans", "gauge", "Apps that no store knows", n.orphans);
     metrics_server(c, &b);
+    metrics_identity(c->s, &b);
     metrics_apps(c, &b);
     net_http_reply_text(c->r, 200, "text/plain; version=0.0.4", a_buf_view(&b));
 }

@@ -22,6 +22,7 @@ struct api_token {
     char id[ID_LEN + 1];
     char namespace[A_NAME_MAX + 1]; /* "*" = all */
     enum api_role role;
+    bool once;                       /* join: opens the door one time */
     struct a_digest hash;            /* of the secret */
     char *name;                      /* for people */
     uint64_t created_ms, expires_ms; /* wall clock; expires 0 = never */
@@ -55,8 +56,9 @@ static void token_print(struct a_buf *b, const struct api_token *t)
     a_digest_hex(&t->hash, hex);
     a_buf_addf(b,
                "{\"id\":\"%s\",\"namespace\":\"%s\",\"role\":\"%s\",\"hash\":\"%s\",\"created\":%" PRIu64
-               ",\"expires\":%" PRIu64 ",\"name\":",
-               t->id, t->namespace, api_role_name(t->role), hex, t->created_ms, t->expires_ms);
+               ",\"expires\":%" PRIu64 ",\"once\":%s,\"name\":",
+               t->id, t->namespace, api_role_name(t->role), hex, t->created_ms, t->expires_ms,
+               t->once ? "true" : "false");
     a_text_print_json(b, a_view_str(t->name));
     a_buf_add_char(b, '}');
 }
@@ -73,6 +75,7 @@ static struct api_token *token_parse(struct a_view text)
     t->name = a_strdup(wire_value_string(wire_value_get(v, "name"), ""));
     t->created_ms = (uint64_t)wire_value_int(wire_value_get(v, "created"), 0);
     t->expires_ms = (uint64_t)wire_value_int(wire_value_get(v, "expires"), 0);
+    t->once = wire_value_bool(wire_value_get(v, "once"), false);
     if (strlen(t->id) != ID_LEN || t->namespace[0] == '\0' ||
         !api_role_parse(wire_value_string(wire_value_get(v, "role"), ""), &t->role) ||
         !a_digest_parse(wire_value_view(wire_value_get(v, "hash")), &t->hash)) {
@@ -128,7 +131,7 @@ static bool digest_equal_slowly(const struct a_digest *x, const struct a_digest 
 }
 
 /* astra-ID-SECRET of a token that is known and not over. */
-static const struct api_token *token_check(const struct api *a, struct a_view text)
+static struct api_token *token_check(const struct api *a, struct a_view text)
 {
     struct a_view rest, id, secret;
     struct a_digest hash;
@@ -137,7 +140,7 @@ static const struct api_token *token_check(const struct api *a, struct a_view te
     id = a_view_split(rest, '-', &secret);
     if (id.len != ID_LEN || secret.len == 0)
         return NULL;
-    const struct api_token *t = token_find(a, id);
+    struct api_token *t = token_find(a, id);
     sys_sha256_bytes(secret.ptr, secret.len, &hash);
     if (t == NULL || !digest_equal_slowly(&t->hash, &hash))
         return NULL;
@@ -156,7 +159,7 @@ static int identify(struct api_call *c, struct a_error *reterr)
         return 0;
     }
     const struct api_token *t = token_check(c->api, token);
-    if (t == NULL)
+    if (t == NULL || t->role == API_JOIN)
         return a_fail(reterr, -EACCES, A_CODE_UNAUTHORIZED, "the token is wrong, revoked or over");
     c->role = t->role;
     c->scope = strcmp(t->namespace, "*") == 0 ? NULL : a_arena_strdup(c->arena, t->namespace);
@@ -188,7 +191,7 @@ struct token_write {
     void *later;
     struct api_token *token;
     char *value;
-    char text[8 + ID_LEN + 2 * SECRET_BYTES + 2]; /* what the caller is told once */
+    char text[8 + ID_LEN + 2 * SECRET_BYTES + 2 + A_DIGEST_HEX + 1]; /* what the caller is told once */
 };
 
 static void token_write_free(struct token_write *w)
@@ -242,12 +245,15 @@ static bool token_wanted(struct api_call *c, const struct wire_value *body, stru
     if (strcmp(namespace, "*") != 0 && !a_name_parse(a_view_str(namespace), &name))
         api_reply_problem(c, A_CODE_INVALID, "namespace: \"%s\" is no namespace, nor *", namespace);
     else if (!api_role_parse(role, &t->role))
-        api_reply_problem(c, A_CODE_INVALID, "role: \"%s\" is none of view, deploy, admin", role);
+        api_reply_problem(c, A_CODE_INVALID, "role: \"%s\" is none of join, view, deploy, admin", role);
+    else if (t->role == API_JOIN && strcmp(namespace, "*") != 0)
+        api_reply_problem(c, A_CODE_INVALID, "namespace: nodes and gateways belong to none");
     else if (life[0] != '\0' && (!a_text_duration(a_view_str(life), &life_ms) || life_ms == 0))
         api_reply_problem(c, A_CODE_INVALID, "expires: \"%s\" is no duration such as 12h or 30d", life);
     else {
         t->created_ms = sys_clock_wall_ms();
         t->expires_ms = life_ms != 0 ? t->created_ms + life_ms : 0;
+        t->once = t->role == API_JOIN && wire_value_bool(wire_value_get(body, "once"), false);
         snprintf(t->namespace, sizeof t->namespace, "%s", namespace);
         return true;
     }
@@ -275,6 +281,12 @@ void api_handle_TOKEN_CREATE(struct api_call *c)
     sys_random_hex(secret, SECRET_BYTES);
     sys_sha256_bytes(secret, strlen(secret), &t->hash);
     snprintf(w->text, sizeof w->text, "astra-%s-%s", t->id, secret);
+    if (t->role == API_JOIN) { /* with the pin of the CA, by which the newcomer knows us */
+        char pin[A_DIGEST_HEX + 1];
+        d_authority_pin(c->s, pin);
+        size_t n = strlen(w->text);
+        snprintf(w->text + n, sizeof w->text - n, "-%s", pin);
+    }
     sys_secret_wipe(secret, sizeof secret);
     snprintf(t->key, sizeof t->key, "/%s/token/%s", strcmp(t->namespace, "*") == 0 ? "default" : t->namespace,
              t->id);
@@ -290,7 +302,7 @@ void api_handle_TOKEN_CREATE(struct api_call *c)
 static void on_revoked(void *ctx, int rc, uint64_t revision, const struct a_error *error)
 {
     struct token_write *w = ctx;
-    struct api_call *c = api_now(w->later);
+    struct api_call *c = w->later != NULL ? api_now(w->later) : NULL;
     (void)revision;
     if (c != NULL && rc != 0)
         api_reply_error(c, error);
@@ -298,6 +310,27 @@ static void on_revoked(void *ctx, int rc, uint64_t revision, const struct a_erro
         api_reply_value(c, 200, token_json(w->token, c->arena));
     token_free(w->token);
     token_write_free(w);
+}
+
+static void token_forget(struct api *a, struct api_token *t, void *later)
+{
+    struct token_write *w = a_new(struct token_write);
+    a_map_remove(&a->tokens, &t->link);
+    w->later = later;
+    w->token = t;
+    w->write = (struct store_write){a_view_str(t->key), {NULL, 0}, STORE_ANY};
+    w->txn = (struct store_txn){.writes = &w->write, .n_writes = 1, .done = on_revoked, .ctx = w};
+    store_submit(a->s->store, &w->txn);
+}
+
+bool api_join_token_take(struct api *a, struct a_view text)
+{
+    struct api_token *t = a != NULL ? token_check(a, text) : NULL;
+    if (t == NULL || t->role != API_JOIN)
+        return false;
+    if (t->once)
+        token_forget(a, t, NULL);
+    return true;
 }
 
 /* Closed at once; the store follows. */
@@ -308,14 +341,8 @@ void api_handle_TOKEN_REVOKE(struct api_call *c)
         api_reply_problem(c, A_CODE_NOT_FOUND, "no such token: " A_VIEW_FMT, A_VIEW_ARG(c->params[0]));
         return;
     }
-    struct token_write *w = a_new(struct token_write);
-    a_map_remove(&c->api->tokens, &t->link);
     d_event_add(c->s, NULL, "user", t->id, 0, A_REASON_REQUESTED, "token revoked");
-    w->later = api_later(c);
-    w->token = t;
-    w->write = (struct store_write){a_view_str(t->key), {NULL, 0}, STORE_ANY};
-    w->txn = (struct store_txn){.writes = &w->write, .n_writes = 1, .done = on_revoked, .ctx = w};
-    store_submit(c->s->store, &w->txn);
+    token_forget(c->api, t, api_later(c));
 }
 
 void api_handle_TOKENS(struct api_call *c)

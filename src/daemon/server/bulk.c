@@ -22,6 +22,7 @@ struct d_ticket {
     struct a_list link; /* of server.tickets until the agent dials */
     struct server *server;
     char secret[TICKET_LEN + 1];
+    struct a_node_id node; /* that may use it */
     struct sys_timer timer;
     struct d_ticket_ops ops;
     void *ctx;
@@ -74,6 +75,7 @@ struct d_ticket *d_ticket_open(struct server *s, const struct a_node_id *node,
 {
     struct d_ticket *t = a_new(struct d_ticket);
     t->server = s;
+    t->node = *node;
     t->ops = *ops;
     t->ctx = ctx;
     sys_random_hex(t->secret, TICKET_LEN / 2);
@@ -103,16 +105,16 @@ void d_ticket_cancel(struct d_ticket *t)
         return;
     if (t->peer != NULL) {
         t->peer->bulk->ticket = NULL;
-        d_peer_refuse(t->peer, A_CODE_NONE, "no longer wanted");
+        d_peer_refuse(t->peer, NET_REFUSAL_NONE, A_CODE_NONE, "no longer wanted");
     }
     ticket_free(t);
 }
 
-static struct d_ticket *ticket_take(struct server *s, struct a_view secret)
+static struct d_ticket *ticket_take(struct server *s, const struct a_node_id *node, struct a_view secret)
 {
     a_list_foreach (l, &s->tickets) {
         struct d_ticket *t = a_list_entry(l, struct d_ticket, link);
-        if (a_view_is(secret, t->secret)) {
+        if (a_view_is(secret, t->secret) && strcmp(node->s, t->node.s) == 0) {
             a_list_remove(&t->link); /* good once */
             sys_timer_clear(&t->timer);
             return t;
@@ -201,7 +203,8 @@ static void on_get(struct d_peer *p, const struct wire_sl_bulk_get *m)
     char hex[A_DIGEST_HEX + 1];
     a_digest_hex(&m->digest, hex);
     if (b->fd >= 0 || b->text != NULL) {
-        d_peer_refuse(p, A_CODE_WIRE_MALFORMED, "a second BULK_GET before the end of the first");
+        d_peer_refuse(p, NET_REFUSAL_MALFORMED, A_CODE_WIRE_MALFORMED,
+                      "a second BULK_GET before the end of the first");
         return;
     }
     if (!bulk_source_open(p->server, b, &m->digest)) {
@@ -225,9 +228,10 @@ void d_bulk_attach(struct d_peer *p, const struct wire_sl_hello *h)
     p->bulk = b;
     sys_timer_init(&b->refill, s->loop, bulk_pump, b);
     if (h->ticket.len > 0) {
-        b->ticket = ticket_take(s, h->ticket);
+        b->ticket = ticket_take(s, &h->node, h->ticket);
         if (b->ticket == NULL) {
-            d_peer_refuse(p, A_CODE_UNAUTHORIZED, "this ticket was used before, or is too old");
+            d_peer_refuse(p, NET_REFUSAL_TICKET, A_CODE_UNAUTHORIZED,
+                          "this ticket was used before, is too old, or another node's");
             return;
         }
         b->ticket->peer = p;

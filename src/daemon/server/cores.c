@@ -243,7 +243,7 @@ static void on_delta(struct server *s, const struct sl_resource_delta *d)
         a_list_foreach_safe (l, &s->peers) {
             struct d_peer *p = a_list_entry(l, struct d_peer, link);
             if (p->conn == d->conn)
-                d_peer_refuse(p, A_CODE_CONFLICT, a_reason_name(d->reason));
+                d_peer_refuse(p, NET_REFUSAL_DUPLICATE, A_CODE_CONFLICT, a_reason_name(d->reason));
         }
         break;
     }

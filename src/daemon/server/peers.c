@@ -1,10 +1,14 @@
-/* Connections by Starlink: whoever dials says HELLO first, within ten seconds and with the join token; what
- * it is decides who takes its messages from there. */
+/* Connections by Starlink. Whoever has a certificate says HELLO first, whoever has none asks for one with the
+ * join token, within ten seconds; what it is decides who takes its messages from there. A certificate speaks
+ * for one identity (docs/components/identity.md). */
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "daemon/server/api.h"
 #include "daemon/server/server.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 #define PEER_MAGIC A_MAGIC('d', 'p', 'e', 'r')
@@ -35,40 +39,170 @@ static void peer_detach(struct d_peer *p)
     p->kind = D_PEER_NEW;
 }
 
+void d_refused(struct server *s, enum net_refusal refusal, const char *peer, const char *why)
+{
+    s->refused[refusal]++;
+    sys_log(WARN, "server", "peer.refused", why, SYS_STR("peer", peer),
+            SYS_STR("reason", net_refusal_name(refusal)));
+}
+
+/* What the link found wrong with what came. */
+static enum net_refusal refusal_of(int rc)
+{
+    switch (rc) {
+    case -ENODATA:
+        return NET_REFUSAL_CUT;
+    case -EMSGSIZE:
+        return NET_REFUSAL_OVERSIZED;
+    case -EPROTO:
+        return NET_REFUSAL_MALFORMED;
+    case -EPROTONOSUPPORT:
+        return NET_REFUSAL_UNSUPPORTED;
+    case -EBADMSG:
+        return NET_REFUSAL_HANDSHAKE;
+    default:
+        return NET_REFUSAL_NONE;
+    }
+}
+
 static void on_closed(void *ctx, struct net_link *l, int rc, const char *why)
 {
-    (void)l;
-    (void)rc;
     struct d_peer *p = A_CAST(struct d_peer, ctx, PEER_MAGIC);
+    enum net_refusal refusal = refusal_of(rc);
+    if (refusal != NET_REFUSAL_NONE)
+        d_refused(p->server, refusal, net_link_peer(l), why);
     sys_log(INFO, "server", "peer.closed", "connection closed", SYS_U64("conn", p->conn),
             SYS_STR("why", why));
     peer_detach(p);
     peer_free(p);
 }
 
-void d_peer_refuse(struct d_peer *p, enum a_code code, const char *message)
+void d_peer_refuse(struct d_peer *p, enum net_refusal refusal, enum a_code code, const char *message)
 {
-    sys_log(WARN, "server", "peer.refused", message, SYS_STR("peer", net_link_peer(p->net)),
-            SYS_STR("code", a_code_name(code)));
+    if (refusal != NET_REFUSAL_NONE)
+        d_refused(p->server, refusal, net_link_peer(p->net), message);
     peer_detach(p);
     net_link_refuse(p->net, code, message);
     peer_free(p);
 }
 
-static void hello(struct d_peer *p, const struct wire_sl_hello *h)
+/* ---- certificates ---- */
+
+bool d_peer_is_expired(const struct d_peer *p)
+{
+    return p->identity.subject.role != NET_ROLE_NONE &&
+           (p->identity.expired || p->identity.not_after_ms < sys_clock_wall_ms());
+}
+
+static bool token_opens(struct server *s, struct a_view token)
+{
+    return sys_secret_equal(&s->join_token, token) || api_join_token_take(s->api, token);
+}
+
+/* Renewal: over its own link, while the certificate is valid or ended not long ago; later with a token only.
+ * A refusal leaves the link as it is: what runs there runs on. */
+static bool may_renew(struct d_peer *p, struct a_view token)
 {
     struct server *s = p->server;
+    uint64_t until = p->identity.not_after_ms + D_SERVER_CERT_GRACE * s->authority.life_ms;
+    if (sys_clock_wall_ms() < until || token_opens(s, token))
+        return true;
+    d_refused(s, NET_REFUSAL_TOKEN, p->identity.subject.id.s,
+              "a certificate that ended long ago is renewed with a join token only");
+    return false;
+}
+
+static void certificate_send(struct d_peer *p, const struct net_subject *subject, struct a_view request)
+{
+    struct server *s = p->server;
+    A_BUF_AUTO struct a_buf pem = {0};
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    struct wire_sl_message m = {.type = WIRE_SL_T_CERTIFICATE};
+    struct net_cert_info info;
+    int rc = d_authority_issue(s, subject, request, &pem, &e);
+    if (rc == 0)
+        rc = net_cert_read(a_buf_view(&pem), &info, &e);
+    m.certificate = (struct wire_sl_certificate){a_buf_view(&pem), a_buf_view(&s->authority.trust)};
+    if (rc == 0)
+        rc = net_link_send(p->net, &m, &e);
+    if (rc != 0) {
+        sys_log(ERROR, "server", "cert.not_issued", "a certificate was not issued",
+                SYS_STR("id", subject->id.s), SYS_ERR(&e));
+        return;
+    }
+    sys_log(INFO, "server", "cert.issued", "a certificate was issued", SYS_STR("id", subject->id.s),
+            SYS_STR("kind", net_role_name(subject->role)), SYS_STR("cluster", subject->cluster.s));
+    if (p->identity.subject.role == NET_ROLE_NONE)
+        return;
+    p->identity.not_after_ms = info.not_after_ms;
+    p->identity.expired = false;
+}
+
+static void cert_request(struct d_peer *p, const struct wire_sl_cert_request *m)
+{
+    const struct net_subject *own = &p->identity.subject;
+    struct net_subject wanted = {.role = m->peer == WIRE_SL_PEER_AGENT     ? NET_ROLE_NODE
+                                         : m->peer == WIRE_SL_PEER_GATEWAY ? NET_ROLE_GATEWAY
+                                                                           : NET_ROLE_NONE};
+    if (wanted.role == NET_ROLE_NODE)
+        wanted.cluster = m->cluster;
+    bool ok = wanted.role != NET_ROLE_NONE && (wanted.role != NET_ROLE_NODE || m->cluster.s[0] != '\0') &&
+              net_cert_request_check(m->request, &wanted.id, NULL) == 0;
+    if (!ok)
+        d_peer_refuse(p, NET_REFUSAL_REQUEST, A_CODE_INVALID,
+                      "a certificate request that is broken, or not signed by its own key");
+    else if (d_authority_denies(p->server, &wanted.id))
+        d_peer_refuse(p, NET_REFUSAL_DENIED, A_CODE_FORBIDDEN, "an operator denied this identity");
+    else if (own->role != NET_ROLE_NONE && (own->role != wanted.role || strcmp(own->id.s, wanted.id.s) != 0 ||
+                                            strcmp(own->cluster.s, wanted.cluster.s) != 0))
+        d_peer_refuse(p, NET_REFUSAL_NODE, A_CODE_FORBIDDEN,
+                      "a certificate is renewed for whom it speaks for, and for nobody else");
+    else if (own->role == NET_ROLE_NONE && !token_opens(p->server, m->token))
+        d_peer_refuse(
+            p, NET_REFUSAL_TOKEN, A_CODE_UNAUTHORIZED,
+            "wrong, used or ended join token: take the one in the server's data folder (join.token), "
+            "or make one (astra token create --role join)");
+    else if (own->role == NET_ROLE_NONE || may_renew(p, m->token))
+        certificate_send(p, &wanted, m->request);
+}
+
+/* ---- HELLO ---- */
+
+/* Does the certificate speak for what HELLO says? */
+static bool hello_is_own(struct d_peer *p, const struct wire_sl_hello *h)
+{
+    const struct net_subject *own = &p->identity.subject;
+    enum net_role wanted = h->peer == WIRE_SL_PEER_GATEWAY ? NET_ROLE_GATEWAY : NET_ROLE_NODE;
+    bool agent = h->peer == WIRE_SL_PEER_AGENT;
+    if (own->role == NET_ROLE_NONE)
+        d_peer_refuse(p, NET_REFUSAL_NO_CERTIFICATE, A_CODE_UNAUTHORIZED,
+                      "HELLO without a certificate: ask for one first, with the join token");
+    else if (d_authority_denies(p->server, &own->id))
+        d_peer_refuse(p, NET_REFUSAL_DENIED, A_CODE_FORBIDDEN, "an operator denied this identity");
+    else if (own->role != wanted)
+        d_peer_refuse(p, NET_REFUSAL_KIND, A_CODE_FORBIDDEN,
+                      "the certificate is for another kind of peer than HELLO says");
+    else if (own->role == NET_ROLE_NODE &&
+             (strcmp(own->id.s, h->node.s) != 0 || (agent && strcmp(own->cluster.s, h->cluster.s) != 0)))
+        d_peer_refuse(p, NET_REFUSAL_NODE, A_CODE_FORBIDDEN,
+                      "the certificate is for another node or cluster than HELLO says");
+    else
+        return true;
+    return false;
+}
+
+static void hello(struct d_peer *p, const struct wire_sl_hello *h)
+{
     if (h->protocol_min > WIRE_SL_PROTOCOL || h->protocol_max < WIRE_SL_PROTOCOL_MIN) {
-        d_peer_refuse(p, A_CODE_WIRE_UNSUPPORTED,
+        d_peer_refuse(p, NET_REFUSAL_UNSUPPORTED, A_CODE_WIRE_UNSUPPORTED,
                       "no protocol version in common: upgrade servers first, then gateways, then agents");
         return;
     }
-    bool ticket = h->peer == WIRE_SL_PEER_BULK && h->ticket.len > 0; /* a secret of its own, good once */
-    if (!ticket && !sys_secret_equal(&s->join_token, h->token)) {
-        d_peer_refuse(p, A_CODE_UNAUTHORIZED,
-                      "wrong join token: take the one in the server's data folder (join.token)");
+    if (!hello_is_own(p, h))
         return;
-    }
+    if (d_peer_is_expired(p) && h->peer != WIRE_SL_PEER_BULK)
+        sys_log(WARN, "server", "cert.expired", "a certificate has ended; its owner is served as before",
+                SYS_STR("id", p->identity.subject.id.s));
     sys_timer_clear(&p->hello_timer);
     switch (h->peer) {
     case WIRE_SL_PEER_AGENT:
@@ -84,7 +218,7 @@ static void hello(struct d_peer *p, const struct wire_sl_hello *h)
         d_bulk_attach(p, h);
         return;
     default:
-        d_peer_refuse(p, A_CODE_WIRE_UNSUPPORTED,
+        d_peer_refuse(p, NET_REFUSAL_UNSUPPORTED, A_CODE_WIRE_UNSUPPORTED,
                       "only agents, gateways and bulk connections are served here");
     }
 }
@@ -93,7 +227,9 @@ static void on_message(void *ctx, struct net_link *l, const struct wire_sl_messa
 {
     (void)l;
     struct d_peer *p = A_CAST(struct d_peer, ctx, PEER_MAGIC);
-    if (p->kind == D_PEER_NEW && m->type == WIRE_SL_T_HELLO)
+    if (m->type == WIRE_SL_T_CERT_REQUEST && p->kind != D_PEER_BULK)
+        cert_request(p, &m->cert_request);
+    else if (p->kind == D_PEER_NEW && m->type == WIRE_SL_T_HELLO)
         hello(p, &m->hello);
     else if (p->kind == D_PEER_AGENT)
         d_agent_message(p, m);
@@ -102,7 +238,48 @@ static void on_message(void *ctx, struct net_link *l, const struct wire_sl_messa
     else if (p->kind == D_PEER_BULK)
         d_bulk_message(p, m);
     else
-        d_peer_refuse(p, A_CODE_WIRE_MALFORMED, "the first frame must be HELLO");
+        d_peer_refuse(p, NET_REFUSAL_FIRST_FRAME, A_CODE_WIRE_MALFORMED,
+                      "the first frame must be HELLO or CERT_REQUEST");
+}
+
+/* ---- all of them ---- */
+
+size_t d_peers_expired(const struct server *s)
+{
+    size_t n = 0;
+    a_list_foreach (l, &s->peers) {
+        const struct d_peer *p = a_list_entry(l, struct d_peer, link);
+        n += (p->kind == D_PEER_AGENT || p->kind == D_PEER_GATEWAY) && d_peer_is_expired(p);
+    }
+    return n;
+}
+
+void d_peers_tell_trust(struct server *s)
+{
+    struct wire_sl_message m = {.type = WIRE_SL_T_CERTIFICATE};
+    m.certificate.trust = a_buf_view(&s->authority.trust);
+    a_list_foreach (l, &s->peers) {
+        struct d_peer *p = a_list_entry(l, struct d_peer, link);
+        if (p->kind == D_PEER_AGENT || p->kind == D_PEER_GATEWAY)
+            (void)!net_link_send(p->net, &m, NULL); /* a full queue: it learns with its next renewal */
+    }
+}
+
+static struct d_peer *peer_of(struct server *s, const struct a_node_id *id)
+{
+    a_list_foreach (l, &s->peers) {
+        struct d_peer *p = a_list_entry(l, struct d_peer, link);
+        if (strcmp(p->identity.subject.id.s, id->s) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+/* From the front each time: the end of one may end others. */
+void d_peers_cut(struct server *s, const struct a_node_id *id)
+{
+    for (struct d_peer *p; (p = peer_of(s, id)) != NULL;)
+        d_peer_refuse(p, NET_REFUSAL_DENIED, A_CODE_FORBIDDEN, "an operator denied this identity");
 }
 
 /* What a full queue dropped: agents repeat by the claimer's time-outs; a gateway gets its view afresh. */
@@ -121,14 +298,14 @@ static const struct net_link_ops peer_ops = {.message = on_message, .resync = on
 static void on_hello_timeout(void *ctx)
 {
     struct d_peer *p = A_CAST(struct d_peer, ctx, PEER_MAGIC);
-    d_peer_refuse(p, A_CODE_TIMEOUT, "no HELLO within 10 s");
+    d_peer_refuse(p, NET_REFUSAL_SLOW, A_CODE_TIMEOUT, "no HELLO within 10 s");
 }
 
 static void on_accept(void *ctx, struct net_link *l)
 {
     struct server *s = ctx;
     struct d_peer *p = a_new(struct d_peer);
-    *p = (struct d_peer){.magic = PEER_MAGIC, .server = s, .net = l};
+    *p = (struct d_peer){.magic = PEER_MAGIC, .server = s, .net = l, .identity = *net_link_identity(l)};
     do
         p->conn = ++s->last_conn;
     while (p->conn == 0);
@@ -138,13 +315,18 @@ static void on_accept(void *ctx, struct net_link *l)
     net_link_set_ops(l, &peer_ops, p);
 }
 
+static void on_refused(void *ctx, enum net_refusal refusal, const char *peer, const char *why)
+{
+    d_refused(ctx, refusal, peer, why);
+}
+
 int d_peers_listen(struct server *s, struct a_error *reterr)
 {
+    static const struct net_link_listener_ops ops = {.accept = on_accept, .refused = on_refused};
     struct sys_addr addr;
     int rc = sys_addr_parse(s->options.starlink, &addr, reterr);
     if (rc == 0)
-        rc = net_link_listen(s->loop, &addr, &(struct sys_listen_options){0}, on_accept, s, &s->listener,
-                             reterr);
+        rc = net_link_listen(s->loop, &addr, s->authority.starlink, &ops, s, &s->listener, reterr);
     if (rc != 0)
         a_error_wrap(reterr, "Starlink on %s", s->options.starlink);
     return rc;

@@ -25,6 +25,7 @@ struct d_routes {
     uint64_t mark;
     bool touched;
     struct a_buf delta; /* frames of the change being made */
+    size_t foreign;     /* targets at addresses that are none of their unit's nodes: left out */
 };
 
 /* In flight at one endpoint of one gateway, as it last said. */
@@ -62,6 +63,11 @@ void d_routes_free(struct server *s)
     s->routes = NULL;
 }
 
+size_t d_routes_foreign(const struct server *s)
+{
+    return s->routes->foreign;
+}
+
 void d_routes_touch(struct server *s)
 {
     if (s->routes != NULL)
@@ -92,10 +98,27 @@ static struct row *row_put(struct d_routes *v, const char *id, const struct wire
     return row;
 }
 
-static void app_routes(struct d_routes *v, const struct d_app *app)
+/* Does an app of the store have this host and prefix? */
+static bool route_is_taken(struct server *s, const struct unit_route *r)
 {
+    a_map_foreach (l, &s->apps) {
+        const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
+        for (size_t i = 0; !app->orphan && app->current != NULL && i < app->current->read.n_routes; i++) {
+            const struct unit_route *other = &app->current->read.routes[i];
+            if (strcmp(other->host, r->host) == 0 && strcmp(other->prefix, r->prefix) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void app_routes(struct server *s, const struct d_app *app)
+{
+    struct d_routes *v = s->routes;
     for (size_t i = 0; i < app->current->read.n_routes; i++) {
         const struct unit_route *r = &app->current->read.routes[i];
+        if (app->orphan && route_is_taken(s, r))
+            continue; /* what the store knows comes first */
         A_AUTOFREE char *id = a_asprintf("r%s/%s%s", app->key, r->host, r->prefix);
         struct wire_sl_message m = {.type = WIRE_SL_T_ROUTE};
         m.route = (struct wire_sl_route){.id = a_view_str(id + 1),
@@ -118,13 +141,42 @@ static void app_routes(struct d_routes *v, const struct d_app *app)
     }
 }
 
-static void unit_endpoints(struct d_routes *v, const struct d_app *app, const struct sl_resource_claim *claim,
+static bool node_is_at(const struct sl_resource_node *node, struct a_view ip)
+{
+    return node != NULL && a_view_is(ip, node->facts.address);
+}
+
+/* Is this the address of a node that the unit has a member on? A head speaks for its own unit only: nobody
+ * brings a gateway to send requests elsewhere. */
+static bool address_is_units(struct server *s, const struct d_app *app, const struct sl_resource_claim *head,
+                             struct a_view ip)
+{
+    const struct a_unit_name *unit = &head->facts.id.unit;
+    const struct sl_resource_claim *c = NULL;
+    struct unit_member_info m;
+    if (node_is_at(head->node, ip))
+        return true;
+    for (size_t i = 0; app->fleet != NULL && unit_fleet_member(app->fleet, unit, i, &m); i++)
+        if (node_is_at(sl_resource_node(&s->resource, &m.node), ip))
+            return true;
+    while (app->orphan && (c = sl_resource_next_orphan(&s->resource, c)) != NULL)
+        if (strcmp(c->facts.id.unit.s, unit->s) == 0 && node_is_at(c->node, ip))
+            return true;
+    return false;
+}
+
+static void unit_endpoints(struct server *s, const struct d_app *app, const struct sl_resource_claim *claim,
                            enum wire_sl_endpoint_state state)
 {
+    struct d_routes *v = s->routes;
     A_ARENA_AUTO struct a_arena arena = {0};
     const struct wire_sl_claim_status *c = d_claim_status(claim, &arena);
     for (size_t i = 0; c != NULL && i < c->n_targets; i++) {
         const struct wire_sl_target *t = &c->targets[i];
+        if (!address_is_units(s, app, claim, t->ip)) {
+            v->foreign++;
+            continue;
+        }
         char *id =
             a_arena_printf(&arena, "e%s/" A_VIEW_FMT "/" A_VIEW_FMT "@" A_VIEW_FMT ":%u", c->claim.unit.s,
                            A_VIEW_ARG(t->application), A_VIEW_ARG(t->name), A_VIEW_ARG(t->ip), t->port);
@@ -167,7 +219,7 @@ static void fleet_endpoints(struct server *s, const struct d_app *app)
     for (size_t i = 0; unit_fleet_unit(app->fleet, i, &u); i++) {
         const struct sl_resource_claim *head = sl_resource_claim(&s->resource, &u.head_node, &u.head);
         if (u.endpoints != UNIT_ENDPOINTS_NONE && head != NULL)
-            unit_endpoints(s->routes, app, head, wire_state(u.endpoints));
+            unit_endpoints(s, app, head, wire_state(u.endpoints));
     }
 }
 
@@ -177,7 +229,7 @@ static void orphan_endpoints(struct server *s, const struct d_app *app)
     while ((c = sl_resource_next_orphan(&s->resource, c)) != NULL) {
         bool up = c->facts.member == A_MEMBER_UP && sl_resource_node_state(c->node) != A_NODE_DEAD;
         if (strcmp(c->facts.id.app_uid.s, app->uid.s) == 0 && strcmp(c->facts.id.member.s, "head") == 0)
-            unit_endpoints(s->routes, app, c, up ? WIRE_SL_ENDPOINT_UP : WIRE_SL_ENDPOINT_DEAD);
+            unit_endpoints(s, app, c, up ? WIRE_SL_ENDPOINT_UP : WIRE_SL_ENDPOINT_DEAD);
     }
 }
 
@@ -197,12 +249,13 @@ static void view_make(struct server *s)
 {
     struct d_routes *v = s->routes;
     v->mark++;
+    v->foreign = 0;
     a_buf_reset(&v->delta);
     a_map_foreach (l, &s->apps) {
         const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
         if (app->current == NULL)
             continue;
-        app_routes(v, app);
+        app_routes(s, app);
         if (app->orphan)
             orphan_endpoints(s, app);
         else

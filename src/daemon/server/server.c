@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/text.h"
 #include "daemon/server/server.h"
 #include "sys/file.h"
 #include "sys/log.h"
@@ -17,23 +18,42 @@
 static const char usage_text[] =
     "usage: astra server --data DIR [--api HOST:PORT] [--starlink HOST:PORT] [--ready-file FILE]\n"
     "\n"
-    "  --data DIR             store, artifacts, tokens; made when absent\n"
-    "  --api HOST:PORT        HTTP API (default 127.0.0.1:7700; port 0: a free one)\n"
-    "  --starlink HOST:PORT   agents and gateways (default 127.0.0.1:7701)\n"
-    "  --ready-file FILE      written once it serves: {\"pid\", \"api\", \"starlink\"}\n"
+    "  --data DIR               store, artifacts, tokens, CA; made when absent\n"
+    "  --api HOST:PORT          HTTPS API (default 127.0.0.1:7700; port 0: a free one)\n"
+    "  --api-host NAME          another name or address under which the API is reached, for its certificate\n"
+    "  --starlink HOST:PORT     agents and gateways (default 127.0.0.1:7701)\n"
+    "  --certificate-life TIME  of nodes' and gateways' certificates (default 24h)\n"
+    "  --ready-file FILE        written once it serves: {\"pid\", \"api\", \"starlink\"}\n"
     "\n"
-    "DIR/api.token and DIR/join.token (mode 0600) are made at the first start and read again at the next.\n";
+    "DIR/api.token, DIR/join.token and DIR/ca.key (mode 0600) are made at the first start and read again at "
+    "the\n"
+    "next. DIR/ca.pem is what clients of the API trust.\n";
+
+static int life_read(struct server_options *o, const char *text)
+{
+    if (text == NULL ||
+        (a_text_duration(a_view_str(text), &o->certificate_life_ms) && o->certificate_life_ms > 0))
+        return 0;
+    fprintf(stderr, "astra server: --certificate-life %s: no duration such as 24h\n", text);
+    return 2;
+}
 
 /* 0; 2: wrong usage, told on stderr; -1: help was asked for. */
 static int options_read(struct server_options *o, int argc, char **argv)
 {
-    *o = (struct server_options){.api = "127.0.0.1:7700", .starlink = "127.0.0.1:7701"};
+    const char *life = NULL;
+    *o = (struct server_options){
+        .api = "127.0.0.1:7700", .starlink = "127.0.0.1:7701", .certificate_life_ms = D_SERVER_CERT_LIFE_MS};
+    const struct {
+        const char *flag, **target;
+    } flags[] = {{"--data", &o->data},          {"--api", &o->api},
+                 {"--api-host", &o->api_host},  {"--starlink", &o->starlink},
+                 {"--certificate-life", &life}, {"--ready-file", &o->ready_file}};
     for (int i = 1; i < argc; i++) {
-        const char **target = strcmp(argv[i], "--data") == 0         ? &o->data
-                              : strcmp(argv[i], "--api") == 0        ? &o->api
-                              : strcmp(argv[i], "--starlink") == 0   ? &o->starlink
-                              : strcmp(argv[i], "--ready-file") == 0 ? &o->ready_file
-                                                                     : NULL;
+        const char **target = NULL;
+        for (size_t k = 0; k < A_ARRAY_SIZE(flags); k++)
+            if (strcmp(argv[i], flags[k].flag) == 0)
+                target = flags[k].target;
         if (strcmp(argv[i], "--help") == 0) {
             fputs(usage_text, stdout);
             return -1;
@@ -49,7 +69,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
         fprintf(stderr, "astra server: --data is required\n%s", usage_text);
         return 2;
     }
-    return 0;
+    return life_read(o, life);
 }
 
 /* The token in the file, or a new one in a new file. */
@@ -136,11 +156,13 @@ static int data_open(struct server *s, struct a_error *reterr)
     A_AUTOFREE char *path = sys_path_join(s->options.data, "astra.db");
     int rc = sys_dir_make(s->options.data, 0700, reterr);
     if (rc == 0)
-        rc = token_load(s, "join.token", &s->join_token, reterr);
+        rc = d_authority_open(s, reterr);
     if (rc == 0)
         rc = token_load(s, "api.token", &s->api_token, reterr);
     if (rc == 0)
         rc = store_open(s->loop, &(struct store_options){.path = path}, &s->store, reterr);
+    if (rc == 0)
+        rc = d_authority_load(s, reterr);
     if (rc == 0)
         rc = d_artifacts_load(s, reterr);
     if (rc == 0)
@@ -202,6 +224,7 @@ static void server_deinit(struct server *s)
     d_api_stop(s);
     d_peers_close(s);
     d_counts_stop(s);
+    d_authority_close(s);
     sys_round_remove(&s->round);
     sys_timer_clear(&s->wake);
     store_close(s->store);

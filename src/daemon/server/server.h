@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/random.h"
+#include "daemon/server/authority.h"
 #include "daemon/server/traffic.h"
 #include "net/http_server.h"
 #include "net/starlink.h"
@@ -43,6 +44,10 @@
 #define D_SERVER_ORPHAN_ASK_MS 2000
 #define D_SERVER_TOKEN_ASK_MS 2000 /* for a unit's Ray token, again */
 #define D_SERVER_BEAT_MS 1000
+#define D_SERVER_CERT_LIFE_MS 86400000u
+/* Lives of a certificate: so long after its end it is renewed without a join token, and so long a CA that was
+ * rotated away is trusted. A fleet that was off for a week comes back by itself. */
+#define D_SERVER_CERT_GRACE 7u
 
 /* ---- events ---- */
 
@@ -152,6 +157,7 @@ struct d_agent {
     struct a_arena arena;
     uint32_t slot;
     uint64_t used_mcpu, used_memory; /* of the last beat */
+    uint64_t sequence;               /* of the last frame that has one */
 };
 
 enum d_peer_kind { D_PEER_NEW, D_PEER_AGENT, D_PEER_GATEWAY, D_PEER_BULK };
@@ -173,7 +179,8 @@ struct d_peer {
     struct a_list link; /* of server.peers */
     struct server *server;
     struct net_link *net;
-    uint32_t conn; /* number, for the resource table; never 0 */
+    struct net_peer identity; /* of its certificate; follows renewals */
+    uint32_t conn;            /* number, for the resource table; never 0 */
     enum d_peer_kind kind;
     struct d_agent *agent;
     struct d_gateway *gateway;
@@ -199,6 +206,8 @@ struct server_options {
     const char *data;           /* folder */
     const char *api, *starlink; /* addresses to listen on */
     const char *ready_file;
+    const char *api_host; /* another name of the API, for its certificate; NULL = none */
+    uint64_t certificate_life_ms;
 };
 
 struct server {
@@ -209,6 +218,8 @@ struct server {
     struct a_uuid boot_id;
     uint64_t started_ms;
     struct sys_secret join_token, api_token;
+    struct d_authority authority;
+    uint64_t refused[NET_REFUSAL_COUNT];
     struct a_random random;
 
     struct net_link_listener *listener;
@@ -284,7 +295,17 @@ void d_past_free(struct d_app *app);
 int d_peers_listen(struct server *s, struct a_error *reterr) A_MUST_CHECK;
 void d_peers_close(struct server *s);
 /* Closes after saying why. */
-void d_peer_refuse(struct d_peer *p, enum a_code code, const char *message);
+void d_peer_refuse(struct d_peer *p, enum net_refusal refusal, enum a_code code, const char *message);
+/* Counts and logs a refusal; `peer` is an address or an id. */
+void d_refused(struct server *s, enum net_refusal refusal, const char *peer, const char *why);
+/* Its certificate has ended; it is served as before. */
+bool d_peer_is_expired(const struct d_peer *p);
+/* How many of those who are connected. */
+size_t d_peers_expired(const struct server *s);
+/* Every peer learns whom to trust now, and asks for a new certificate. */
+void d_peers_tell_trust(struct server *s);
+/* Ends the connections of an identity that was denied. */
+void d_peers_cut(struct server *s, const struct a_node_id *id);
 struct d_agent *d_agent_find(const struct server *s, const struct a_node_id *node);
 /* False when the node is not connected or its queue is full: whoever sends, sends again on a view change or a
  * time-out. */
@@ -427,6 +448,8 @@ void d_routes_init(struct server *s);
 void d_routes_free(struct server *s);
 /* An app's routes or a unit's endpoints may have changed: the view is brought up to date at the end of the
  * round. */
+/* Targets of the present view that were left out: at no address of their unit. */
+size_t d_routes_foreign(const struct server *s);
 void d_routes_touch(struct server *s);
 void d_routes_round(struct server *s);
 /* Requests under way there, over all gateways. */

@@ -17,6 +17,7 @@
 
 #define ROTATE_MS 5000
 #define TOKEN_MAX 512
+#define CA_MAX 65536
 
 /* ---- saying ---- */
 
@@ -56,9 +57,9 @@ static const struct d_up_child *gateway_of(const struct d_up *up)
     return &up->children[1];
 }
 
-static void url_add(struct a_buf *b, const char *key, const char *text, uint16_t port)
+static void url_add(struct a_buf *b, const char *key, const char *scheme, const char *text, uint16_t port)
 {
-    A_AUTOFREE char *address = d_up_address(text, port), *url = a_asprintf("http://%s", address);
+    A_AUTOFREE char *address = d_up_address(text, port), *url = a_asprintf("%s://%s", scheme, address);
     a_text_print_json(b, a_view_str(key));
     a_buf_add_str(b, ": ");
     a_text_print_json(b, a_view_str(url));
@@ -69,16 +70,22 @@ static void url_add(struct a_buf *b, const char *key, const char *text, uint16_t
 static int client_write(const struct d_up *up, struct a_error *reterr)
 {
     A_AUTOFREE char *path = sys_path_join(up->layout.server, "api.token");
+    A_AUTOFREE char *ca_path = sys_path_join(up->layout.server, "ca.pem");
     A_BUF_AUTO struct a_buf token = {0};
+    A_BUF_AUTO struct a_buf ca = {0};
     A_BUF_AUTO struct a_buf b = {0};
     int rc = sys_file_read(path, TOKEN_MAX, &token, reterr);
+    if (rc == 0)
+        rc = sys_file_read(ca_path, CA_MAX, &ca, reterr);
     if (rc < 0)
         return rc;
     a_buf_add_char(&b, '{');
-    url_add(&b, "address", up->options.api, server_of(up)->ports[0]);
-    url_add(&b, "gateway", up->options.gateway, gateway_of(up)->ports[0]);
-    url_add(&b, "admin", up->options.admin, gateway_of(up)->ports[1]);
-    a_buf_add_str(&b, "\"token\": ");
+    url_add(&b, "address", "https", up->options.api, server_of(up)->ports[0]);
+    url_add(&b, "gateway", "http", up->options.gateway, gateway_of(up)->ports[0]);
+    url_add(&b, "admin", "http", up->options.admin, gateway_of(up)->ports[1]);
+    a_buf_add_str(&b, "\"ca\": ");
+    a_text_print_json(&b, a_buf_view(&ca));
+    a_buf_add_str(&b, ", \"token\": ");
     struct a_view end, word = a_view_split(a_buf_view(&token), '\n', &end);
     a_text_print_json(&b, a_view_trim(word));
     a_buf_add_str(&b, "}\n");
@@ -105,7 +112,7 @@ static void summary_print(const struct d_up *up)
     A_AUTOFREE char *admin = d_up_address(o->admin, gateway_of(up)->ports[1]);
     d_up_say("\nAstra is up: %llu clusters of %llu nodes, each with %s CPU and %s of memory",
              (unsigned long long)o->clusters, (unsigned long long)o->nodes, o->node_cpu, o->node_memory);
-    d_up_say("  API      http://%s    (its token is in %s)", api, up->layout.client);
+    d_up_say("  API      https://%s    (its token and its CA are in %s)", api, up->layout.client);
     d_up_say("  gateway  http://%s    (metrics: http://%s/metrics)", gateway, admin);
     d_up_say("  logs     %s", up->layout.log);
     d_up_say("\nNow deploy something:");
