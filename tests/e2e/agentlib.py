@@ -143,6 +143,7 @@ class Agent:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.temp_root = Path(tempfile.mkdtemp(prefix="at", dir="/tmp"))
+        self.temp_root.chmod(0o711)  # as /tmp: members of other users get through
         self.server = server
         self.flags = flags
         self.process = None

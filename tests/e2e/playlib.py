@@ -35,9 +35,9 @@ def wait_for(what, timeout_s=20, pause_s=0.02):
 class Node:
     """An agent: grants every claim that fits, and brings its member up in three steps."""
 
-    def __init__(self, address, token, name, cluster, cpu=4000, memory=8 << 30):
+    def __init__(self, address, token, name, cluster, cpu=4000, memory=8 << 30, exclusive=False):
         self.name, self.cluster = name, cluster
-        self.address = address
+        self.address, self.exclusive = address, exclusive
         self.identity = starlink.join(address, token, cluster=cluster)
         self.id = self.identity.id
         self.capacity = {"mcpu": cpu, "memory_bytes": memory, "disk_bytes": 100 << 30}
@@ -61,7 +61,7 @@ class Node:
         self._send(
             "HELLO", protocol_min=1, protocol_max=1, peer="AGENT", name=self.name, cluster=self.cluster,
             network="lo", host=self.name, address="127.0.0.1", capacity=self.capacity, incarnation=1, attach=self._attach,
-            boot_id=str(uuid.uuid4()),
+            boot_id=str(uuid.uuid4()), exclusive=self.exclusive,
         )  # fmt: skip
         with self._lock:
             for claim in self.claims.values():
@@ -210,7 +210,7 @@ class Node:
 
     def _send_log(self, m):
         text = self.logs.get((m.unit, m.member, m.previous))
-        with starlink.Client(self.address) as bulk:
+        with starlink.Client(self.address, self.identity) as bulk:
             bulk.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="BULK", node=self.id, ticket=m.ticket))
             if text is not None:
                 bulk.send(Message("BULK_LOG", ticket=m.ticket, unit=m.unit, member=m.member, file="member.log"))
@@ -229,8 +229,8 @@ class Gateway:
     """Tells a server what it made of requests."""
 
     def __init__(self, address, token, name="gateway-1"):
-        self.link = starlink.Client(address)
-        self.link.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="GATEWAY", token=token, name=name, address="127.0.0.1", port=8080))
+        self.link = starlink.Client(address, starlink.join(address, token, peer="GATEWAY"))
+        self.link.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="GATEWAY", name=name, address="127.0.0.1", port=8080))
         self.link.wait("WELCOME")
 
     def report(self, app, namespace="default", latency=(), **fields):

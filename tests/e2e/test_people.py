@@ -21,7 +21,7 @@ def platform(tmp_path):
 
 @pytest.fixture
 def api(platform):
-    return Api(platform.api, platform.token)
+    return Api(platform, platform.token)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_success_is_split_by_cause_and_kept(platform, api, unit):
     gateway.close()
     platform.stop()
     platform.start_again()
-    api.host, api.token = platform.api.removeprefix("http://"), platform.token
+    api.host, api.token = platform.api.removeprefix("https://"), platform.token
     assert top(api)["success"] == success, "a restart forgets nothing"
     platform.gateway().report("tiny", requests=1, ok=1)
     wait_for(lambda: top(api)["success"]["month"]["requests"] == 1001)
@@ -113,6 +113,6 @@ def test_a_new_app_of_the_same_name_begins_anew(platform, api, unit):
     platform.astra("delete", "tiny", "--wait")
     platform.stop()
     platform.start_again()
-    api.host, api.token = platform.api.removeprefix("http://"), platform.token
+    api.host, api.token = platform.api.removeprefix("https://"), platform.token
     deploy(api)
     assert top(api)["success"]["month"]["requests"] == 0

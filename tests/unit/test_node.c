@@ -241,6 +241,31 @@ static void test_refusals(void **state)
     world_deinit(&w);
 }
 
+/* N10: an exclusive node has claims of one namespace at a time. */
+static void test_one_namespace_at_a_time(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.node.exclusive = true;
+    struct a_claim_id id = claim_id(1, 1, 1);
+    struct sl_node_event other = request(SL_NODE_EV_RESERVE, claim_id(2, 2, 1), 1, STORE_A);
+    snprintf(other.app.namespace.s, sizeof other.app.namespace.s, "red");
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RESERVE, id, 1, STORE_A)), SL_NODE_OK);
+    assert_int_equal(ask(&w, other), SL_NODE_NO_CAPACITY);
+    assert_non_null(strstr(w.last_reply.short_of, "namespace"));
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RESERVE, claim_id(1, 3, 1), 1, STORE_A)), SL_NODE_OK);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RELEASE, id, 1, STORE_A)), SL_NODE_OK);
+    assert_int_equal(ask(&w, other), SL_NODE_NO_CAPACITY);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RELEASE, claim_id(1, 3, 1), 1, STORE_A)), SL_NODE_OK);
+    assert_int_equal(ask(&w, other), SL_NODE_OK);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RESERVE, claim_id(1, 4, 1), 1, STORE_A)),
+                     SL_NODE_NO_CAPACITY);
+    w.node.exclusive = false;
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RESERVE, claim_id(1, 4, 1), 1, STORE_A)), SL_NODE_OK);
+    world_deinit(&w);
+}
+
 static void test_marks(void **state)
 {
     (void)state;
@@ -444,7 +469,7 @@ int main(void)
         cmocka_unit_test(test_marks),    cmocka_unit_test(test_persist_first),
         cmocka_unit_test(test_adoption), cmocka_unit_test(test_authority),
         cmocka_unit_test(test_slept),    cmocka_unit_test(test_file_refused),
-        cmocka_unit_test(test_search),
+        cmocka_unit_test(test_search),   cmocka_unit_test(test_one_namespace_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,6 +81,7 @@ static void place_used(struct world *w, uint64_t gang, size_t n_members, const s
     snprintf(r.app_uid.s, sizeof r.app_uid.s, "%s", "017f22e2-79b0-4fff-bfff-ffffffffffff");
     snprintf(r.store_id.s, sizeof r.store_id.s, "%s", "aaaaaaaa-79b0-4fff-bfff-ffffffffffff");
     snprintf(r.unit.s, sizeof r.unit.s, "ocr-%d", (int)gang);
+    snprintf(r.app.namespace.s, sizeof r.app.namespace.s, "default");
     step(w, (struct sl_sched_event){.type = SL_SCHED_PLACE, .request = &r});
 }
 
@@ -266,6 +267,22 @@ static void test_explain_orders_nodes_by_what_they_lack(void **state)
     assert_int_equal(sl_sched_gangs(&w->sched), 0);
 }
 
+/* A node that another namespace has to itself is no candidate, and explained so. */
+static void test_nodes_of_other_namespaces(void **state)
+{
+    struct world *w = *state;
+    struct sl_view_node n = row(1, "east", 16);
+    assert_true(a_name_parse(A_VIEW_LIT("red"), &n.tenant));
+    sl_view_set(&w->sched.view, &n);
+    place(w, 1, 1);
+    struct sl_sched_update_item failed = item(w, SL_SCHED_FAILED, 0);
+    assert_int_equal(failed.explain.unfit[SL_UNFIT_NAMESPACE], 1);
+    n.tenant = (struct a_name){"default"};
+    sl_view_set(&w->sched.view, &n);
+    place(w, 2, 1);
+    assert_non_null(nth(w, SL_SCHED_SEND_RESERVE, 0));
+}
+
 /* A gang stays in one cluster: when the rest does not fit beside what was reserved, that is let go. */
 static void test_moves_to_another_cluster_whole(void **state)
 {
@@ -401,6 +418,7 @@ int main(void)
         T(test_one_in_flight),
         T(test_no_capacity_explains),
         T(test_explain_orders_nodes_by_what_they_lack),
+        T(test_nodes_of_other_namespaces),
         T(test_moves_to_another_cluster_whole),
         T(test_bind_that_fails_releases_the_whole_gang),
         T(test_bind_unanswered_fails_in_time),

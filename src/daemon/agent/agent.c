@@ -183,7 +183,8 @@ static int agent_open(struct d_agent *a, struct a_error *reterr)
     sys_loop_on_suspend(a->loop, slept, a);
     const struct sys_field common[] = {SYS_STR("node", a->options.name)};
     sys_log_set_common(common, 1);
-    return d_claims_load(a, reterr);
+    rc = d_claims_load(a, reterr);
+    return rc < 0 ? rc : d_tenants_open(a, reterr);
 }
 
 static int agent_begin(struct d_agent *a, struct a_error *reterr)
@@ -242,6 +243,7 @@ static void agent_close(struct d_agent *a)
     }
     net_http_client_free(a->http);
     d_identity_close(&a->identity);
+    d_tenants_close(a);
     d_claims_free(a);
     for (size_t i = 0; i < a->n_blocks; i++)
         sys_portblock_leave(&a->blocks[i]);

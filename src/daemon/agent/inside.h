@@ -32,6 +32,7 @@
 
 struct d_agent;
 struct d_serve;
+struct d_tenants;
 
 /* A piece of work in a pool, in its owner's object. */
 struct d_job {
@@ -56,6 +57,7 @@ struct d_member {
     struct sys_portblock block;
     uint16_t port_first;
     struct a_capacity capacity;
+    uint32_t uid; /* of its namespace; 0 = the agent's own */
 
     /* of BIND and the revision */
     struct sys_secret token;
@@ -122,6 +124,7 @@ struct d_agent {
 
     /* the node core */
     struct sl_node node;
+    struct d_tenants *tenants;
     struct sys_timer node_timer;
     struct sl_node_event *events; /* that carrying out actions produced */
     size_t n_events, cap_events;
@@ -204,6 +207,15 @@ void d_member_set(struct d_member *m, enum a_member_state state, enum a_reason r
     A_PRINTF(4, 5);
 void d_member_say(struct d_member *m, enum a_reason reason, const char *fmt, ...) A_PRINTF(3, 4);
 void d_member_fail(struct d_member *m, enum a_reason reason, const struct a_error *error);
+
+/* tenants.c: namespaces apart */
+int d_tenants_open(struct d_agent *a, struct a_error *reterr);
+void d_tenants_close(struct d_agent *a);
+/* The user of a namespace; 0: users are not switched. */
+int d_tenant_user(struct d_agent *a, const struct a_name *namespace, uint32_t *ret_uid,
+                  struct a_error *reterr);
+/* What the member needs becomes its user's, or readable. In the pool. */
+int d_tenant_give(const struct d_member *m, struct a_error *reterr);
 
 /* prepare.c */
 int d_prepare_document(struct d_member *m, struct a_error *reterr); /* reads the revision, fills `needs` */

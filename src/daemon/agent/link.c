@@ -290,6 +290,7 @@ static void hello_send(struct d_agent *a)
     h->labels = a->options.labels;
     h->n_labels = o->n_labels;
     h->capacity = o->capacity;
+    h->exclusive = a->node.exclusive;
     h->incarnation = a->node.incarnation;
     h->attach = ++a->attach;
     h->boot_id = a->boot_id;

@@ -280,6 +280,10 @@ void d_member_start(struct d_agent *a, const struct sl_claim *c)
         m->serve = d_serve_new(m);
     if (d_run_adopt(m))
         return;
+    if (d_tenant_user(a, &c->app.namespace, &m->uid, &e) < 0) {
+        d_member_fail(m, A_REASON_UNSUPPORTED, &e);
+        return;
+    }
     a->members_started++;
     d_member_set(m, A_MEMBER_FETCHING, A_REASON_NONE, "%s", "");
     document_fetch(m);

@@ -263,6 +263,10 @@ static int spec_write(struct d_member *m, struct a_error *reterr)
     for (size_t i = 0; command.envp[i] != NULL; i++)
         d_shim_spec_add_env(&spec, command.envp[i]);
     spec.cwd = a_asprintf("%s/home", m->folder);
+    spec.set_ids = m->uid != 0;
+    spec.uid = spec.gid = m->uid;
+    if (m->uid != 0) /* no file knows a name for this number, and programs ask for one */
+        d_shim_spec_add_env(&spec, "USER=astra");
     spec.no_namespaces = m->agent->options.namespaces_off;
     spec.shm_bytes = command.object_store_bytes + SHM_SPARE_BYTES;
     if (d_prepare_has_workers(m))
@@ -328,6 +332,8 @@ void d_prepare_run(void *ctx)
         rc = needs_prepare(m, e);
     if (rc == 0)
         rc = folder_make(m, e);
+    if (rc == 0 && m->uid != 0)
+        rc = d_tenant_give(m, e);
     m->job_rc = rc < 0 ? rc : spec_write(m, e);
 }
 

@@ -141,6 +141,7 @@ void d_agent_attach(struct d_peer *p, const struct wire_sl_hello *h)
                       "HELLO of an agent without its node's id or cluster");
         return;
     }
+    facts.flags = h->exclusive ? SL_RESOURCE_NODE_EXCLUSIVE : 0;
     text_copy(facts.host, sizeof facts.host, h->host);
     text_copy(facts.address, sizeof facts.address, h->address);
     p->agent = agent_new(p, h);
@@ -208,7 +209,7 @@ static void on_node_status(struct d_peer *p, const struct wire_sl_node_status *m
     facts.capacity = m->capacity;
     facts.free = m->free;
     facts.flags =
-        (m->cordoned ? SL_RESOURCE_NODE_CORDONED : 0u) |
+        (node->facts.flags & SL_RESOURCE_NODE_EXCLUSIVE) | (m->cordoned ? SL_RESOURCE_NODE_CORDONED : 0u) |
         (m->state == A_NODE_DRAINING || m->state == A_NODE_DRAINED ? SL_RESOURCE_NODE_DRAINING : 0u) |
         (m->state == A_NODE_DRAINED ? SL_RESOURCE_NODE_DRAINED : 0u);
     d_resource_event(s, &(struct sl_resource_event){.type = SL_RESOURCE_NODE_STATUS,

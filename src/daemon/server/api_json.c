@@ -322,6 +322,7 @@ struct wire_value *api_json_node(const struct api *a, const struct sl_resource_n
     wire_value_set_string(arena, v, "reason", a_reason_name(node->reason));
     api_set_time(arena, v, "since", api_wall_ms(a, node->since_ms));
     wire_value_set_bool(arena, v, "cordoned", (node->facts.flags & SL_RESOURCE_NODE_CORDONED) != 0);
+    wire_value_set_bool(arena, v, "exclusive", (node->facts.flags & SL_RESOURCE_NODE_EXCLUSIVE) != 0);
     wire_value_set_bool(arena, v, "connected", node->conn != 0);
     set_text(arena, v, "cluster", node->facts.cluster.s);
     set_text(arena, v, "network", node->facts.network.s);

@@ -325,6 +325,7 @@ static const struct field node[] = {
     F("reason", WORD, .words = reasons),
     F("since", TIME, NULLABLE),
     F("cordoned", BOOL),
+    F("exclusive", BOOL, .doc = "members of one namespace at a time"),
     F("connected", BOOL),
     F("cluster", STRING, NULLABLE),
     F("network", STRING, NULLABLE),

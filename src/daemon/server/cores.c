@@ -66,6 +66,16 @@ const struct wire_sl_claim_status *d_claim_status(const struct sl_resource_claim
 
 /* ---- from the resource table ---- */
 
+/* The namespace that has an exclusive node: that of its claims. */
+static void tenant_find(const struct sl_resource_node *node, struct a_name *ret)
+{
+    const struct sl_resource_claim *c = NULL;
+    while ((node->facts.flags & SL_RESOURCE_NODE_EXCLUSIVE) != 0 &&
+           (c = sl_resource_next_claim(node, c)) != NULL)
+        if (c->facts.state != A_CLAIM_RELEASED)
+            *ret = c->facts.app.namespace;
+}
+
 static void view_update(struct server *s, const struct sl_resource_node *node)
 {
     struct sl_view_node v = {.id = node->id,
@@ -81,6 +91,7 @@ static void view_update(struct server *s, const struct sl_resource_node *node)
         v.unfit = SL_UNFIT_CORDONED;
     else if (!sl_resource_node_placeable(node))
         v.unfit = SL_UNFIT_AWAY;
+    tenant_find(node, &v.tenant);
     sl_view_set(&s->sched.view, &v);
 }
 
@@ -212,6 +223,14 @@ static void claim_changed(struct server *s, const struct sl_resource_claim *clai
         d_api_app_changed(s, app);
 }
 
+/* With the first claim of an exclusive node, and with the last. */
+static void tenant_changed(struct server *s, const struct sl_resource_node *node)
+{
+    if ((node->facts.flags & SL_RESOURCE_NODE_EXCLUSIVE) != 0 &&
+        sl_view_get(&s->sched.view, &node->id) != NULL)
+        view_update(s, node);
+}
+
 static void on_delta(struct server *s, const struct sl_resource_delta *d)
 {
     if (d->type == SL_RESOURCE_DELTA_CLAIM || d->type == SL_RESOURCE_DELTA_CLAIM_GONE)
@@ -232,10 +251,12 @@ static void on_delta(struct server *s, const struct sl_resource_delta *d)
         d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = d->node->id});
         break;
     case SL_RESOURCE_DELTA_CLAIM:
+        tenant_changed(s, d->claim->node);
         on_claim(s, d->claim);
         d_routes_touch(s);
         break;
     case SL_RESOURCE_DELTA_CLAIM_GONE:
+        tenant_changed(s, d->claim->node);
         on_claim_gone(s, d->claim);
         d_routes_touch(s);
         break;

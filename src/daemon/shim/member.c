@@ -287,6 +287,8 @@ int d_shim_member_start(const struct d_shim_spec *spec, int out_fd, struct d_shi
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     int rc = -EPERM;
     for (size_t i = spec->no_namespaces ? 2 : 0; i < A_ARRAY_SIZE(ways); i++) {
+        if (spec->set_ids && (ways[i] & CLONE_NEWUSER) != 0)
+            continue; /* its user is unknown there */
         if (ways[i] == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
             return a_fail_errno(reterr, -errno, "become subreaper");
         rc = start_try(spec, ways[i], out_fd, ret, &e);

@@ -194,6 +194,18 @@ static bool reserve_repeat(struct sl_node *self, struct sl_node_request *r, stru
     return written_later(r, c);
 }
 
+/* An exclusive node belongs to the namespace of its claims until the last of them is gone. */
+static bool namespace_fits(const struct sl_node *self, const struct a_app_ref *app)
+{
+    a_list_foreach (it, &self->claims) {
+        const struct sl_claim *c = a_list_entry(it, struct sl_claim, link);
+        if (self->exclusive && c->state.state != A_CLAIM_RELEASED &&
+            strcmp(c->app.namespace.s, app->namespace.s) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool reserve_begin(struct sl_node *self, struct sl_node_request *r)
 {
     const struct sl_node_event *e = &r->event;
@@ -209,6 +221,8 @@ static bool reserve_begin(struct sl_node *self, struct sl_node_request *r)
         return answer(self, r, SL_NODE_CORDONED);
     struct a_capacity left = sl_node_free(self);
     const char *short_of = a_capacity_short(&left, &e->capacity);
+    if (!namespace_fits(self, &e->app))
+        short_of = "room for another namespace";
     if (short_of == NULL && !claim_room(self))
         short_of = "claims";
     if (short_of != NULL) {

@@ -139,7 +139,7 @@ struct sl_node_action {
     enum sl_node_result result;
     uint64_t epoch;         /* REPLY: highest epoch persisted for the app */
     struct a_capacity free; /* REPLY: what the node has left */
-    const char *short_of;   /* NO_CAPACITY: "cpu", "memory", "disk" */
+    const char *short_of;   /* NO_CAPACITY: "cpu", "memory", "disk", "room for ..." */
 };
 
 /* Belongs to the core until the next step. */
@@ -151,6 +151,7 @@ struct sl_node_update {
 struct sl_node {
     struct a_capacity capacity; /* total */
     bool cordoned, draining;
+    bool exclusive;       /* claims of one namespace at a time; set by the owner, not in the file */
     uint64_t incarnation; /* rises by one each time the agent starts: sl_node_begin() */
     struct a_list claims; /* struct sl_claim by link, in order of reservation */
 

@@ -44,6 +44,7 @@ enum sl_resource_node_flags {
     SL_RESOURCE_NODE_DRAINING = 1 << 1,  /* wants to become empty: the agent keeps this in its file */
     SL_RESOURCE_NODE_DRAINED = 1 << 2,   /* and is */
     SL_RESOURCE_NODE_DUPLICATE = 1 << 3, /* ours: two live connections claim this id, set aside */
+    SL_RESOURCE_NODE_EXCLUSIVE = 1 << 4, /* members of one namespace at a time */
 };
 
 /* What a node says of itself when it attaches, or later by NODE_STATUS (identity fields are ignored then). */
@@ -53,7 +54,7 @@ struct sl_resource_node_facts {
     char address[SL_RESOURCE_TEXT_MAX]; /* where its agent serves health and metrics; may be empty */
     struct a_capacity capacity;         /* all it has */
     struct a_capacity free;             /* less its claims */
-    uint32_t flags;                     /* CORDONED | DRAINING | DRAINED */
+    uint32_t flags;                     /* CORDONED | DRAINING | DRAINED | EXCLUSIVE */
 };
 
 struct sl_resource_node {

@@ -100,9 +100,11 @@ static void nearest_collect(const struct sl_policy_input *in, const struct a_cap
 /* As a gang that comes fresh sees a node. */
 static enum sl_unfit fresh_fit(const void *context, const struct sl_view_node *node)
 {
-    (void)context;
+    const struct sl_gang_request *request = context;
     if (node->unfit != SL_UNFIT_NONE)
         return node->unfit;
+    if (sl_view_is_foreign(node, &request->app.namespace))
+        return SL_UNFIT_NAMESPACE;
     return node->in_flight != 0 ? SL_UNFIT_BUSY : SL_UNFIT_NONE;
 }
 
@@ -113,7 +115,7 @@ bool sl_sched_explain(const struct sl_sched *self, const struct sl_gang_request 
     size_t n = request->n_members, missing = 0;
     A_AUTOFREE struct sl_view_node **fixed = a_alloc_array(n, sizeof *fixed);
     A_AUTOFREE struct sl_view_node **nodes = a_alloc_array(n, sizeof *nodes);
-    const struct sl_policy_input input = {&self->view, request, fixed, fresh_fit, NULL};
+    const struct sl_policy_input input = {&self->view, request, fixed, fresh_fit, request};
     if (self->policy->choose(&input, nodes, &missing))
         return true;
     explain_make(&input, missing, ret_explain);

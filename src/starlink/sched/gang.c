@@ -19,6 +19,8 @@ static enum sl_unfit gang_fit(const void *context, const struct sl_view_node *no
     for (size_t i = 0; i < gang->n_shuns; i++)
         if (gang->shuns[i].until_ms > gang->sched->now_ms && strcmp(gang->shuns[i].node.s, node->id.s) == 0)
             return SL_UNFIT_REFUSED;
+    if (sl_view_is_foreign(node, &gang->request.app.namespace))
+        return SL_UNFIT_NAMESPACE;
     return node->in_flight != 0 ? SL_UNFIT_BUSY : SL_UNFIT_NONE;
 }
 

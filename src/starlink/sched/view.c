@@ -54,6 +54,7 @@ void sl_view_set(struct sl_view *self, const struct sl_view_node *node)
     row->free = node->free;
     row->connected = node->connected;
     row->unfit = node->unfit;
+    row->tenant = node->tenant;
 }
 
 void sl_view_remove(struct sl_view *self, const struct a_node_id *id)
@@ -63,6 +64,11 @@ void sl_view_remove(struct sl_view *self, const struct a_node_id *id)
         return;
     a_map_remove(&self->nodes, &row->link);
     a_free(row);
+}
+
+bool sl_view_is_foreign(const struct sl_view_node *node, const struct a_name *namespace)
+{
+    return node->tenant.s[0] != '\0' && strcmp(node->tenant.s, namespace->s) != 0;
 }
 
 struct a_capacity sl_view_room(const struct sl_view_node *node)

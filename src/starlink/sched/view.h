@@ -18,6 +18,7 @@
     X(CORDONED, "cordoned")                                                                                  \
     X(CLUSTER, "in another cluster than the unit")                                                           \
     X(REFUSED, "refused the claim a moment ago")                                                             \
+    X(NAMESPACE, "another namespace has it")                                                                 \
     X(CPU, "too little free cpu")                                                                            \
     X(MEMORY, "too little free memory")                                                                      \
     X(DISK, "too little free disk")                                                                          \
@@ -40,6 +41,7 @@ struct sl_view_node {
     struct a_capacity pending; /* of a claim under way */
     bool connected;            /* a frame can be sent */
     enum sl_unfit unfit;       /* NONE, AWAY, DRAINING or CORDONED */
+    struct a_name tenant;      /* the namespace that has an exclusive node to itself; empty = anybody */
     uint64_t in_flight;        /* gang whose claim is under way; 0 = none */
 };
 
@@ -53,6 +55,8 @@ void sl_view_deinit(struct sl_view *self); /* safe twice */
 void sl_view_set(struct sl_view *self, const struct sl_view_node *node);
 void sl_view_remove(struct sl_view *self, const struct a_node_id *id);
 struct sl_view_node *sl_view_get(const struct sl_view *self, const struct a_node_id *id);
+/* Another namespace has the node to itself. */
+bool sl_view_is_foreign(const struct sl_view_node *node, const struct a_name *namespace);
 /* free - pending */
 struct a_capacity sl_view_room(const struct sl_view_node *node);
 
