@@ -1,6 +1,7 @@
 """What all end-to-end tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def pytest_configure(config):
     config.addinivalue_line("markers", "ray: uses the real Ray (slow: it is packed or started)")
     config.addinivalue_line("markers", "may_fail_while_away: requests may fail while the gateway itself is away")
+
+
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests send it to theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
