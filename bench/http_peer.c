@@ -108,8 +108,8 @@ static void pair(int epoll, int fd, const char *to)
     two->other = one;
 }
 
-/* Closes one end and ends the other. They are left to the process's end: an event for one of them may still be in
- * the batch. */
+/* Closes one end and ends the other. They are left to the process's end: an event for one of them may still
+ * be in the batch. */
 static void drop(struct end *e)
 {
     if (e->fd < 0)
