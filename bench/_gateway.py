@@ -20,7 +20,7 @@ class Gateway:
         ready.unlink(missing_ok=True)
         self.server = Server()
         flags = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "server": self.server.address, "ready-file": ready,
-                 "access-log": access_log}
+                 "access-log": access_log, "token-file": self.server.token_file, "data": folder / "gateway"}
         words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
         self.process = subprocess.Popen(["taskset", "-c", core, str(ASTRA), "gateway", *words], stdout=sys.stderr)
         self.pid = self.process.pid
