@@ -13,6 +13,8 @@ void gw_route_set(struct gw *gw, const struct wire_sl_route *m);
 void gw_route_gone(struct gw *gw, struct a_view id);
 void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t now_ms);
 void gw_endpoint_gone(struct gw *gw, struct a_view id, uint64_t now_ms);
+/* Frees those that are gone and have nothing in flight any more; at the end of each step. */
+void gw_endpoints_bury(struct gw *gw);
 
 /* request.c */
 void gw_request_begin(struct gw *gw, const struct gw_event *e);

@@ -11,7 +11,6 @@ void gw_init(struct gw *gw, const struct gw_options *options)
     *gw = (struct gw){.options = *options};
     if (gw->options.max_waiting == 0)
         gw->options.max_waiting = MAX_WAITING;
-    a_list_init(&gw->adrift);
     a_list_init(&gw->queued);
     a_random_init(&gw->random, options->seed);
     gw->routes.seed = gw->places.seed = gw->endpoints.seed = options->seed;
@@ -22,6 +21,7 @@ void gw_deinit(struct gw *gw)
     if (gw->routes.len > 0 || gw->endpoints.len > 0) {
         gw_view_begin(gw, true);
         gw_view_end(gw, 0);
+        gw_endpoints_bury(gw);
     }
     a_assert(gw->endpoints.len == 0 && gw->n_in_flight == 0 && gw->n_waiting == 0);
     a_map_deinit(&gw->routes);
@@ -83,6 +83,7 @@ void gw_step(struct gw *gw, const struct gw_event *e, const struct gw_update **r
         gw_requests_expire(gw, e->now_ms);
         break;
     }
+    gw_endpoints_bury(gw);
     *ret_updates = gw->updates;
     *ret_n = gw->n_updates;
 }

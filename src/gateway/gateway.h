@@ -77,6 +77,8 @@ struct gw_endpoint {
     uint16_t port;
     enum wire_sl_endpoint_state state;
     bool proxy, marked, drain_told;
+    bool changed;         /* by the view that is being read; what follows comes at its end */
+    bool gone;            /* from the view: kept, as DEAD, while something is in flight there */
     uint32_t max_ongoing; /* 0 = the route's */
     uint32_t weight;
     uint32_t in_flight;
@@ -195,14 +197,14 @@ struct gw {
     struct a_map endpoints; /* by id */
     struct a_heap timers;   /* gw_request.timer */
     struct gw_budget budget;
-    struct a_list adrift; /* requests under way whose endpoint is gone */
     struct a_list queued; /* gw_route.queued: routes with somebody waiting */
     struct a_buf key;     /* of the look-up under way */
     size_t prefix_max;    /* of all routes so far */
     struct gw_update *updates;
     size_t n_updates, cap_updates;
-    bool in_view;
+    bool in_view, in_snapshot;
     uint64_t n_waiting, n_in_flight, no_route;
+    size_t n_gone; /* endpoints that are gone */
 };
 
 void gw_init(struct gw *gw, const struct gw_options *options);
@@ -224,7 +226,7 @@ struct gw_route *gw_route_find(struct gw *gw, struct a_view host, struct a_view 
  * something changes. */
 void gw_endpoint_reported(struct gw_endpoint *e);
 struct gw_endpoint *gw_endpoint_find(struct gw *gw, struct a_view id); /* NULL when there is none */
-/* Endpoints one by one, NULL at the end. */
+/* Endpoints one by one, NULL at the end; also those that are gone and still have something in flight. */
 struct gw_endpoint *gw_endpoint_next(struct gw *gw, struct gw_endpoint *prev);
 struct gw_route *gw_route_next(struct gw *gw, struct gw_route *prev);
 

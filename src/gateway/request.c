@@ -50,8 +50,6 @@ static void place_release(struct gw *gw, struct gw_request *req)
         req->route->n_in_flight--;
     a_list_remove(&req->link);
     gw->n_in_flight--;
-    if (e == NULL)
-        return; /* the endpoint is gone */
     e->in_flight--;
     e->reported = false;
     req->endpoint = NULL;
@@ -114,7 +112,8 @@ static bool has_replica(const struct gw_route *r)
     return false;
 }
 
-static struct gw_endpoint *choose(struct gw *gw, const struct gw_request *req, uint64_t now_ms,
+/* `last`: else the request is refused; then a suspect with room is better than none. */
+static struct gw_endpoint *choose(struct gw *gw, const struct gw_request *req, uint64_t now_ms, bool last,
                                   bool *ret_full)
 {
     struct gw_route *r = req->route;
@@ -131,7 +130,7 @@ static struct gw_endpoint *choose(struct gw *gw, const struct gw_request *req, u
     *ret_full = c.full;
     if (c.n > 0)
         return c.fit[r->policy->pick(c.fit, c.n, now_ms, &gw->random)];
-    return c.full ? NULL : c.aside; /* 7 */
+    return c.full && !last ? NULL : c.aside; /* 7 */
 }
 
 static void answer(struct gw *gw, struct gw_request *req, int status, enum gw_cause cause,
@@ -186,11 +185,27 @@ static void no_place(struct gw *gw, struct gw_request *req, bool full)
         answer(gw, req, 503, GW_CAUSE_NO_CAPACITY, 5, "no unit of the app is ready");
 }
 
-static void wait_begin(struct gw *gw, struct gw_request *req, bool full, uint64_t now_ms)
+static void send(struct gw *gw, struct gw_request *req, struct gw_endpoint *e, uint64_t now_ms)
+{
+    place_take(gw, req, e, now_ms);
+    gw_update_add(gw, GW_SEND, req)->endpoint = e;
+}
+
+static void send_or_refuse(struct gw *gw, struct gw_request *req, uint64_t now_ms)
+{
+    bool full;
+    struct gw_endpoint *e = choose(gw, req, now_ms, true, &full);
+    if (e != NULL)
+        send(gw, req, e, now_ms);
+    else
+        no_place(gw, req, full);
+}
+
+static void wait_begin(struct gw *gw, struct gw_request *req, uint64_t now_ms)
 {
     struct gw_route *r = req->route;
     if (r->wait_ms == 0 || gw->n_waiting >= gw->options.max_waiting) {
-        no_place(gw, req, full);
+        send_or_refuse(gw, req, now_ms);
         return;
     }
     wait_enter(gw, req, req->tries > 0, now_ms + r->wait_ms);
@@ -198,20 +213,14 @@ static void wait_begin(struct gw *gw, struct gw_request *req, bool full, uint64_
     gw_update_add(gw, GW_WAIT, req);
 }
 
-static void send(struct gw *gw, struct gw_request *req, struct gw_endpoint *e, uint64_t now_ms)
-{
-    place_take(gw, req, e, now_ms);
-    gw_update_add(gw, GW_SEND, req)->endpoint = e;
-}
-
 static void send_or_wait(struct gw *gw, struct gw_request *req, uint64_t now_ms)
 {
     bool full;
-    struct gw_endpoint *e = choose(gw, req, now_ms, &full);
+    struct gw_endpoint *e = choose(gw, req, now_ms, false, &full);
     if (e != NULL)
         send(gw, req, e, now_ms);
     else
-        wait_begin(gw, req, full, now_ms);
+        wait_begin(gw, req, now_ms);
 }
 
 void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_ms)
@@ -219,7 +228,7 @@ void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_
     while (!a_list_empty(&route->waiting)) {
         struct gw_request *req = a_list_entry(route->waiting.next, struct gw_request, link);
         bool full;
-        struct gw_endpoint *e = choose(gw, req, now_ms, &full);
+        struct gw_endpoint *e = choose(gw, req, now_ms, false, &full);
         if (e == NULL)
             return;
         wait_leave(gw, req);
@@ -267,7 +276,7 @@ void gw_request_begin(struct gw *gw, const struct gw_event *e)
         return;
     }
     if (!a_list_empty(&req->route->waiting)) /* 1: nobody overtakes */
-        wait_begin(gw, req, true, e->now_ms);
+        wait_begin(gw, req, e->now_ms);
     else
         send_or_wait(gw, req, e->now_ms);
 }
@@ -328,10 +337,8 @@ static void give_up(struct gw *gw, struct gw_request *req, enum gw_failure failu
 
 static void resend(struct gw *gw, struct gw_request *req, struct gw_endpoint *from, uint64_t now_ms)
 {
-    if (from != NULL) {
-        from->counts.resent++;
-        from->reported = false;
-    }
+    from->counts.resent++;
+    from->reported = false;
     req->route->retried++;
     send_or_wait(gw, req, now_ms);
 }
@@ -373,8 +380,8 @@ static void held_release(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
 static void resend_or_give_up(struct gw *gw, struct gw_request *req, struct gw_endpoint *from,
                               enum gw_failure failure, bool gone, uint64_t now_ms)
 {
-    bool dead = gone || from == NULL || from->state == WIRE_SL_ENDPOINT_DEAD;
-    bool draining = from != NULL && from->state == WIRE_SL_ENDPOINT_DRAINING;
+    bool dead = gone || from->state == WIRE_SL_ENDPOINT_DEAD;
+    bool draining = from->state == WIRE_SL_ENDPOINT_DRAINING;
     if (gone)
         held_release(gw, from, now_ms);
     if (!may_resend(gw, req, failure))
@@ -395,8 +402,8 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
     bool committed = req->state == GW_REQUEST_COMMITTED;
     if (!committed && req->state != GW_REQUEST_SENT)
         return; /* its attempt was dropped before: ABORT and failure crossed */
-    bool lost_before = from != NULL && from->lost;
-    if (from != NULL && from->state != WIRE_SL_ENDPOINT_DEAD)
+    bool lost_before = from->lost;
+    if (from->state != WIRE_SL_ENDPOINT_DEAD)
         endpoint_blame(from, e->failure, e->error, req->sent_ms, e->now_ms);
     place_release(gw, req);
     struct gw_route *route = req->route;
@@ -419,8 +426,6 @@ void gw_request_committed(struct gw *gw, const struct gw_event *e)
     struct gw_request *req = e->request;
     a_assert(req->state == GW_REQUEST_SENT);
     req->state = GW_REQUEST_COMMITTED;
-    if (req->endpoint == NULL)
-        return;
     req->endpoint->failures_in_a_row = 0;
     req->endpoint->lost = false;
     req->endpoint->aside_until_ms = 0;
@@ -438,7 +443,7 @@ void gw_request_done(struct gw *gw, const struct gw_event *e)
         hold_end(gw, req);
     if (req->state == GW_REQUEST_SENT || req->state == GW_REQUEST_COMMITTED) {
         struct gw_endpoint *from = req->endpoint;
-        if (e->ok && from != NULL)
+        if (e->ok)
             from->counts.ok++;
         if (e->ok && route != NULL)
             route->by_cause[GW_CAUSE_NONE]++;
@@ -453,16 +458,13 @@ void gw_requests_expire(struct gw *gw, uint64_t now_ms)
 {
     for (struct a_timer *t; (t = a_heap_pop(&gw->timers, now_ms)) != NULL;) {
         struct gw_request *req = A_CONTAINER_OF(t, struct gw_request, timer);
-        bool full = false;
         if (req->state == GW_REQUEST_HELD) {
             hold_end(gw, req);
             give_up(gw, req, GW_FAILURE_LOST, false);
             continue;
         }
-        for (size_t i = 0; i < req->route->n_endpoints && !full; i++)
-            full = req->route->endpoints[i]->state == WIRE_SL_ENDPOINT_UP;
         wait_leave(gw, req);
-        no_place(gw, req, full);
+        send_or_refuse(gw, req, now_ms);
     }
 }
 
@@ -497,7 +499,6 @@ void gw_route_abandon(struct gw *gw, struct gw_route *route)
         answer(gw, req, 503, GW_CAUSE_NONE, 1, "the route was removed");
         req->route = NULL;
     }
-    requests_forget(&gw->adrift, route);
     a_map_foreach (link, &gw->endpoints) {
         struct gw_endpoint *e = a_map_entry(link, struct gw_endpoint, by_id);
         requests_forget(&e->requests, route);

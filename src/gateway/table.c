@@ -241,6 +241,25 @@ static void endpoint_serve_waiting(struct gw *gw, const struct gw_endpoint *e, u
     }
 }
 
+static void endpoint_set_gone(struct gw *gw, struct gw_endpoint *e, bool gone)
+{
+    gw->n_gone += gone ? 1 : 0;
+    gw->n_gone -= e->gone ? 1 : 0;
+    e->gone = gone;
+}
+
+/* What follows for requests from the state that it is in now. */
+static void endpoint_settle(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
+{
+    e->changed = false;
+    if (e->state == WIRE_SL_ENDPOINT_DEAD)
+        gw_endpoint_abandon(gw, e, now_ms);
+    if (e->state == WIRE_SL_ENDPOINT_DRAINING)
+        gw_endpoint_check_drained(gw, e);
+    if (e->state == WIRE_SL_ENDPOINT_UP)
+        endpoint_serve_waiting(gw, e, now_ms);
+}
+
 void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t now_ms)
 {
     struct gw_endpoint *e = gw_endpoint_find(gw, m->id);
@@ -258,46 +277,55 @@ void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t n
         e->failures_in_a_row = 0;
         e->lost = false;
     }
-    if (m->state == WIRE_SL_ENDPOINT_DEAD)
-        gw_endpoint_abandon(gw, e, now_ms);
-    if (m->state == WIRE_SL_ENDPOINT_DRAINING)
-        gw_endpoint_check_drained(gw, e);
-    if (m->state == WIRE_SL_ENDPOINT_UP)
-        endpoint_serve_waiting(gw, e, now_ms);
+    e->changed = true;
+    endpoint_set_gone(gw, e, false);
+    if (!gw->in_view)
+        endpoint_settle(gw, e, now_ms);
 }
 
-/* What is still under way on it goes adrift: its own connection tells how it ends. */
 static void endpoint_free(struct gw *gw, struct gw_endpoint *e)
 {
     a_map_foreach (l, &gw->routes) {
         route_unlink(a_map_entry(l, struct gw_route, by_id), e);
     }
     a_map_remove(&gw->endpoints, &e->by_id);
-    for (struct a_list *l; (l = a_list_pop_front(&e->requests)) != NULL;) {
-        a_list_entry(l, struct gw_request, link)->endpoint = NULL;
-        a_list_push_back(&gw->adrift, l);
-    }
     a_free(e->id);
     a_free(e->application);
     a_free(e->name);
     a_free(e);
 }
 
+void gw_endpoints_bury(struct gw *gw)
+{
+    if (gw->n_gone == 0 || gw->in_view)
+        return;
+    a_map_foreach (l, &gw->endpoints) {
+        struct gw_endpoint *e = a_map_entry(l, struct gw_endpoint, by_id);
+        if (e->gone && e->in_flight == 0) {
+            gw->n_gone--;
+            endpoint_free(gw, e);
+        }
+    }
+}
+
 void gw_endpoint_gone(struct gw *gw, struct a_view id, uint64_t now_ms)
 {
     struct gw_endpoint *e = gw_endpoint_find(gw, id);
-    if (e == NULL)
+    if (e == NULL || e->gone)
         return;
     e->state = WIRE_SL_ENDPOINT_DEAD;
-    gw_endpoint_abandon(gw, e, now_ms);
-    endpoint_free(gw, e);
+    e->changed = true;
+    endpoint_set_gone(gw, e, true);
+    if (!gw->in_view)
+        endpoint_settle(gw, e, now_ms);
 }
 
 /* ---- views ---- */
 
 void gw_view_begin(struct gw *gw, bool snapshot)
 {
-    gw->in_view = snapshot;
+    gw->in_view = true;
+    gw->in_snapshot = snapshot;
     if (!snapshot)
         return;
     a_map_foreach (l, &gw->routes) {
@@ -308,22 +336,37 @@ void gw_view_begin(struct gw *gw, bool snapshot)
     }
 }
 
+/* Those that are dead first, so that what leaves them finds the others as they are now: nothing is sent to an
+ * endpoint that the same view takes away. */
+static void endpoints_settle(struct gw *gw, uint64_t now_ms)
+{
+    for (int dead = 1; dead >= 0; dead--) {
+        a_map_foreach (l, &gw->endpoints) {
+            struct gw_endpoint *e = a_map_entry(l, struct gw_endpoint, by_id);
+            if (e->changed && (e->state == WIRE_SL_ENDPOINT_DEAD) == (dead == 1))
+                endpoint_settle(gw, e, now_ms);
+        }
+    }
+}
+
 /* After a snapshot: what it did not name is gone. */
 void gw_view_end(struct gw *gw, uint64_t now_ms)
 {
     if (!gw->in_view)
         return;
-    gw->in_view = false;
     a_map_foreach (l, &gw->endpoints) {
         struct gw_endpoint *e = a_map_entry(l, struct gw_endpoint, by_id);
-        if (!e->marked)
+        if (gw->in_snapshot && !e->marked)
             gw_endpoint_gone(gw, a_view_str(e->id), now_ms);
     }
+    gw->in_view = false;
+    endpoints_settle(gw, now_ms);
     a_map_foreach (l, &gw->routes) {
         struct gw_route *r = a_map_entry(l, struct gw_route, by_id);
-        if (!r->marked)
+        if (gw->in_snapshot && !r->marked)
             route_free(gw, r);
     }
+    gw->in_snapshot = false;
 }
 
 void gw_endpoint_reported(struct gw_endpoint *e)

@@ -390,11 +390,86 @@ static void test_snapshot_replaces_all(void **state)
     assert_int_equal(w->n, 2);
     assert_string_equal(sent_to(w, 1), "e2");
     assert_null(gw_route_find(&w->gw, A_VIEW_LIT("h"), A_VIEW_LIT("/old")));
-    assert_int_equal(w->gw.endpoints.len, 1);
+    assert_int_equal(w->gw.endpoints.len, 2); /* e1 is dead, and counts what is in flight there */
     step(w, (struct gw_event){.type = GW_ROUTE_GONE, .id = A_VIEW_LIT("r")});
     done(w, 2, &r[0]);
+    assert_int_equal(w->gw.endpoints.len, 1);
     done(w, 2, &r[1]);
     assert_int_equal(w->gw.n_in_flight, 0);
+}
+
+/* 6: what leaves an endpoint that a view takes away never goes to another one that the same view takes away.
+ */
+static void test_view_is_one_change(void **state)
+{
+    for (int snapshot = 0; snapshot < 2; snapshot++) {
+        struct world *w = *state;
+        struct gw_request r;
+        route(w, "r", "*", "/ocr", true, 0);
+        endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+        request(w, 1, &r, "GET");
+        assert_string_equal(sent_to(w, 0), "e1");
+        endpoint(w, 2, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+        endpoint(w, 2, "e3", "u3", WIRE_SL_ENDPOINT_UP);
+        step(w, (struct gw_event){.type = GW_VIEW_BEGIN, .snapshot = snapshot});
+        if (snapshot) {
+            route(w, "r", "*", "/ocr", true, 0);
+            endpoint(w, 3, "e3", "u3", WIRE_SL_ENDPOINT_UP);
+        } else {
+            step(w, (struct gw_event){.type = GW_ENDPOINT_GONE, .now_ms = 3, .id = A_VIEW_LIT("e1")});
+            assert_int_equal(w->n, 0);
+            endpoint(w, 3, "e2", "u2", WIRE_SL_ENDPOINT_DEAD);
+            assert_int_equal(w->n, 0);
+        }
+        step(w, (struct gw_event){.type = GW_VIEW_END, .now_ms = 3});
+        assert_int_equal(w->n, 2);
+        assert_int_equal(w->u[0].type, GW_ABORT);
+        assert_string_equal(sent_to(w, 1), "e3");
+        done(w, 4, &r);
+    }
+}
+
+/* 1: an endpoint that was gone for a moment still has what is in flight there. */
+static void test_gone_and_back(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[2];
+    route(w, "r", "*", "/ocr", false, 1);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r[0], "POST");
+    step(w, (struct gw_event){.type = GW_ENDPOINT_GONE, .now_ms = 1, .id = A_VIEW_LIT("e1")});
+    endpoint(w, 2, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 3, &r[1], "POST");
+    assert_int_equal(r[1].state, GW_REQUEST_WAITING);
+    done(w, 4, &r[0]);
+    assert_string_equal(sent_to(w, 0), "e1");
+    step(w, (struct gw_event){.type = GW_ENDPOINT_GONE, .now_ms = 5, .id = A_VIEW_LIT("e1")});
+    assert_int_equal(w->gw.endpoints.len, 1);
+    done(w, 6, &r[1]);
+    assert_int_equal(w->gw.endpoints.len, 0);
+}
+
+/* 7: a suspect with room is better than an answer from here. */
+static void test_suspect_rather_than_refusal(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[3];
+    route(w, "r", "*", "/ocr", false, 1);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r[0], "POST");
+    failed(w, 0, &r[0], GW_FAILURE_LOST); /* e1 is set aside */
+    done(w, 0, &r[0]);
+    endpoint(w, 1, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    request(w, 1, &r[1], "POST");
+    assert_string_equal(sent_to(w, 0), "e2");
+    request(w, 2, &r[2], "POST");
+    assert_int_equal(r[2].state, GW_REQUEST_WAITING);
+    endpoint(w, 3, "e1", "u1", WIRE_SL_ENDPOINT_UP); /* still aside: nothing new is known of it */
+    assert_int_equal(r[2].state, GW_REQUEST_WAITING);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = gw_deadline(&w->gw)});
+    assert_string_equal(sent_to(w, 0), "e1");
+    done(w, 2000, &r[1]);
+    done(w, 2000, &r[2]);
 }
 
 static void test_report(void **state)
@@ -554,6 +629,9 @@ int main(void)
         T(test_set_aside_and_back),
         T(test_limits),
         T(test_snapshot_replaces_all),
+        T(test_view_is_one_change),
+        T(test_gone_and_back),
+        T(test_suspect_rather_than_refusal),
         T(test_report),
         T(test_long_paths),
         T(test_two_queues),
