@@ -151,6 +151,7 @@ static void unit_forget(struct server *s, const struct a_unit_name *name)
     struct d_unit *u = d_unit_find(s, name);
     if (u == NULL)
         return;
+    d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_STAYS, .unit = *name});
     a_map_remove(&s->units, &u->link);
     a_free(u);
 }
@@ -160,10 +161,12 @@ static void unit_forget(struct server *s, const struct a_unit_name *name)
 static void endpoints(struct server *s, struct d_app *app, const struct unit_action *a)
 {
     struct d_unit *u = d_unit_get(s, app, &a->unit);
+    bool leaves = a->endpoints == UNIT_ENDPOINTS_DRAINING || a->endpoints == UNIT_ENDPOINTS_DEAD;
+    struct unit_withdraw_event e = {.type = leaves ? UNIT_WITHDRAW_LEAVES : UNIT_WITHDRAW_STAYS,
+                                    .unit = a->unit,
+                                    .sequence = a->sequence};
     u->endpoints = a->endpoints;
-    u->sequence = a->sequence;
-    u->view_sequence = 0; /* the next view carries it */
-    u->withdrawn_told = u->idle_told = false;
+    d_withdraw_event(s, &e);
     d_routes_touch(s);
 }
 

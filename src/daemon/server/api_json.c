@@ -241,7 +241,6 @@ struct wire_value *api_json_unit(const struct api *a, const struct d_app *app, c
                                  struct a_arena *arena, bool full)
 {
     struct wire_value *v = wire_value_new_object(arena);
-    const struct d_unit *unit = d_unit_find(a->s, &u->name);
     wire_value_set_string(arena, v, "name", u->name.s);
     wire_value_set_string(arena, v, "namespace", app->ref.namespace.s);
     wire_value_set_string(arena, v, "app", app->ref.name.s);
@@ -259,7 +258,7 @@ struct wire_value *api_json_unit(const struct api *a, const struct d_app *app, c
     wire_value_set(arena, v, "endpoints", endpoints_json(a, u, arena));
     unit_members(a, app, u, arena, v);
     if (full)
-        wire_value_set_int(arena, v, "inFlight", unit != NULL ? (int64_t)unit->in_flight : 0);
+        wire_value_set_int(arena, v, "inFlight", (int64_t)unit_withdraw_in_flight(&a->s->withdraw, &u->name));
     return v;
 }
 

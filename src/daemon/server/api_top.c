@@ -59,7 +59,7 @@ static struct wire_value *units_json(struct api_call *c, const struct d_app *app
         wire_value_set_string(a, v, "name", u.name.s);
         wire_value_set_string(a, v, "state", a_unit_state_name(u.state));
         rate_set(a, v, unit != NULL ? unit->rate : NULL, now_ms);
-        wire_value_set_int(a, v, "inFlight", (int64_t)d_unit_in_flight(c->s, &u.name));
+        wire_value_set_int(a, v, "inFlight", (int64_t)unit_withdraw_in_flight(&c->s->withdraw, &u.name));
         wire_value_append(list, v);
     }
     return list;

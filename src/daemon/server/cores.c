@@ -543,6 +543,7 @@ void d_gangs_drop(struct server *s, const struct d_app *app)
 uint64_t d_cores_deadline(struct server *s)
 {
     uint64_t at = A_MIN(sl_resource_deadline(&s->resource), sl_sched_deadline(&s->sched));
+    at = A_MIN(at, unit_withdraw_deadline(&s->withdraw));
     a_map_foreach (l, &s->apps) {
         const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
         if (app->fleet != NULL)

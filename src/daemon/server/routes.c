@@ -28,17 +28,10 @@ struct d_routes {
     size_t foreign;     /* targets at addresses that are none of their unit's nodes: left out */
 };
 
-/* In flight at one endpoint of one gateway, as it last said. */
-struct endpoint_load {
-    struct a_map_link link; /* of d_gateway.in_flight */
-    char *id;
-    struct a_unit_name unit;
-    uint64_t in_flight;
-};
-
 void d_routes_init(struct server *s)
 {
     s->routes = a_new(struct d_routes);
+    unit_withdraw_init(&s->withdraw);
 }
 
 static void row_free(struct d_routes *v, struct row *row)
@@ -54,6 +47,7 @@ void d_routes_free(struct server *s)
     struct d_routes *v = s->routes;
     if (v == NULL)
         return;
+    unit_withdraw_deinit(&s->withdraw);
     a_map_foreach (l, &v->rows) {
         row_free(v, a_map_entry(l, struct row, link));
     }
@@ -314,77 +308,53 @@ static bool view_is_trustworthy(struct server *s)
     return !d_orphans_missing(s) || age >= D_SERVER_ORPHAN_TEXT_MS;
 }
 
-static void units_stamp(struct server *s)
+/* ---- withdrawals ---- */
+
+static void withdrawal_tell(struct server *s, const struct unit_withdraw_answer *a)
 {
-    a_map_foreach (l, &s->units) {
-        struct d_unit *u = a_map_entry(l, struct d_unit, link);
-        if (u->sequence != 0 && u->view_sequence == 0)
-            u->view_sequence = s->routes->sequence;
+    const struct d_unit *u = d_unit_find(s, &a->unit);
+    struct unit_fleet_event e = {.type = a->idle ? UNIT_FLEET_IDLE : UNIT_FLEET_WITHDRAWN};
+    if (u == NULL || u->app->fleet == NULL)
+        return;
+    if (a->idle) {
+        e.unit.unit = a->unit;
+        e.unit.ok = true;
+    } else {
+        e.sequence = a->sequence;
     }
+    d_fleet_event(s, u->app, &e);
 }
 
-static bool all_acked(const struct server *s, uint64_t sequence)
+void d_withdraw_event(struct server *s, struct unit_withdraw_event *e)
 {
-    a_list_foreach (l, (struct a_list *)(uintptr_t)&s->gateways) {
-        const struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
-        if (g->subscribed && g->acked < sequence)
-            return false;
-    }
-    return true;
-}
-
-uint64_t d_unit_in_flight(const struct server *s, const struct a_unit_name *unit)
-{
-    uint64_t n = 0;
-    a_list_foreach (l, (struct a_list *)(uintptr_t)&s->gateways) {
-        const struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
-        a_map_foreach (m, &g->in_flight) {
-            const struct endpoint_load *load = a_map_entry(m, struct endpoint_load, link);
-            if (strcmp(load->unit.s, unit->s) == 0)
-                n += load->in_flight;
-        }
-    }
-    return n;
-}
-
-/* A drain's two answers: every gateway has applied the view without the unit; then, nothing is in flight
- * there any more. Of a dead unit the first is wanted too: it may come back, and is released only when no
- * gateway can still send it anything. */
-static void withdrawals_tell(struct server *s)
-{
+    struct unit_withdraw_update u;
+    if (s->routes == NULL)
+        return; /* the end: peers go after the routes */
+    e->now_ms = sys_loop_now_ms(s->loop);
+    (void)unit_withdraw_step(&s->withdraw, e, &u);
+    if (u.n_answers == 0)
+        return;
+    /* what a fleet does with an answer may enter the core again */
+    size_t n = u.n_answers;
+    A_AUTOFREE struct unit_withdraw_answer *answers = a_alloc_array(n, sizeof *answers);
+    memcpy(answers, u.answers, n * sizeof *answers);
     d_cores_enter(s);
-    a_map_foreach (l, &s->units) {
-        struct d_unit *u = a_map_entry(l, struct d_unit, link);
-        bool leaves = u->endpoints == UNIT_ENDPOINTS_DRAINING || u->endpoints == UNIT_ENDPOINTS_DEAD;
-        if (!leaves || u->view_sequence == 0 || u->app->fleet == NULL)
-            continue;
-        if (!u->withdrawn_told && all_acked(s, u->view_sequence)) {
-            u->withdrawn_told = true;
-            d_fleet_event(s, u->app,
-                          &(struct unit_fleet_event){.type = UNIT_FLEET_WITHDRAWN, .sequence = u->sequence});
-        }
-        u->in_flight = d_unit_in_flight(s, &u->name);
-        if (u->withdrawn_told && !u->idle_told && u->in_flight == 0) {
-            struct unit_fleet_event e = {.type = UNIT_FLEET_IDLE};
-            u->idle_told = true;
-            e.unit.unit = u->name;
-            e.unit.ok = true;
-            d_fleet_event(s, u->app, &e);
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        withdrawal_tell(s, &answers[i]);
     d_cores_leave(s);
 }
 
 void d_routes_round(struct server *s)
 {
     struct d_routes *v = s->routes;
+    if (unit_withdraw_deadline(&s->withdraw) <= sys_loop_now_ms(s->loop))
+        d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_TIME});
     if (!v->touched || !s->adopted)
         return;
     uint64_t before = v->sequence;
     bool trustworthy = view_is_trustworthy(s);
     v->touched = false;
     view_make(s);
-    units_stamp(s);
     a_list_foreach_safe (l, &s->gateways) {
         struct d_gateway *g = a_list_entry(l, struct d_gateway, link);
         if (!g->subscribed || g->sent == v->sequence)
@@ -396,7 +366,7 @@ void d_routes_round(struct server *s)
         g->holds_view = false;
         view_send(s, g, g->sent == 0 || g->sent != before);
     }
-    withdrawals_tell(s);
+    d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_SENT, .sequence = v->sequence});
 }
 
 /* ---- gateways ---- */
@@ -431,15 +401,9 @@ void d_gateway_detach(struct d_peer *p)
     if (g == NULL)
         return;
     a_list_remove(&g->link);
-    a_map_foreach (l, &g->in_flight) {
-        struct endpoint_load *load = a_map_entry(l, struct endpoint_load, link);
-        a_free(load->id);
-        a_free(load);
-    }
-    a_map_deinit(&g->in_flight);
     d_counts_gateway_free(g);
     a_free(g);
-    d_routes_touch(s); /* what waited for its word waits no longer */
+    d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_LEFT, .conn = p->conn});
 }
 
 static void on_subscribe(struct server *s, struct d_gateway *g, const struct wire_sl_subscribe *m)
@@ -447,37 +411,28 @@ static void on_subscribe(struct server *s, struct d_gateway *g, const struct wir
     g->subscribed = true;
     g->holds_view = m->sequence > 0 && strcmp(m->server_boot_id.s, s->boot_id.s) != 0;
     g->sent = 0;
+    A_AUTOFREE char *name = a_asprintf("%s %s:%u", g->name, g->address, g->port);
+    struct unit_withdraw_event e = {
+        .type = UNIT_WITHDRAW_JOIN, .conn = g->peer->conn, .gateway = a_view_str(name)};
+    d_withdraw_event(s, &e);
     d_routes_touch(s);
 }
 
-static struct endpoint_load *load_get(struct d_gateway *g, const struct wire_sl_endpoint_report *m)
+static void on_endpoint_report(struct server *s, const struct d_gateway *g,
+                               const struct wire_sl_endpoint_report *m)
 {
-    struct a_map_link *l = a_map_get(&g->in_flight, m->endpoint.ptr, m->endpoint.len);
-    if (l != NULL)
-        return a_map_entry(l, struct endpoint_load, link);
-    struct endpoint_load *load = a_new(struct endpoint_load);
-    load->id = a_view_dup(m->endpoint);
-    load->unit = m->unit;
-    a_map_put(&g->in_flight, &load->link, load->id, m->endpoint.len);
-    return load;
-}
-
-static void on_endpoint_report(struct server *s, struct d_gateway *g, const struct wire_sl_endpoint_report *m)
-{
-    struct endpoint_load *load = load_get(g, m);
     A_AUTOFREE char *id = a_asprintf("e" A_VIEW_FMT, A_VIEW_ARG(m->endpoint));
     struct a_map_link *l = a_map_get_str(&s->routes->rows, id);
-    load->in_flight = m->in_flight;
+    struct unit_withdraw_event e = {.type = UNIT_WITHDRAW_LOAD,
+                                    .conn = g->peer->conn,
+                                    .unit = m->unit,
+                                    .endpoint = m->endpoint,
+                                    .in_flight = m->in_flight};
     if (m->refused > 0 && l != NULL) {
         const struct row *row = a_map_entry(l, struct row, link);
         d_resource_event(s, &(struct sl_resource_event){.type = SL_RESOURCE_REFUSED, .node = row->node});
     }
-    if (l == NULL && m->in_flight == 0) {
-        a_map_remove(&g->in_flight, &load->link);
-        a_free(load->id);
-        a_free(load);
-    }
-    withdrawals_tell(s);
+    d_withdraw_event(s, &e);
 }
 
 void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m)
@@ -489,7 +444,9 @@ void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m)
         break;
     case WIRE_SL_T_VIEW_ACK:
         p->gateway->acked = m->view_ack.sequence;
-        withdrawals_tell(s);
+        d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_ACKED,
+                                                          .conn = p->conn,
+                                                          .sequence = m->view_ack.sequence});
         break;
     case WIRE_SL_T_ENDPOINT_REPORT:
         d_counts_endpoint(s, &m->endpoint_report);

@@ -190,6 +190,8 @@ static int server_start(struct server *s, struct a_error *reterr)
         rc = sys_pool_new(SYS_POOL_HASH, 0, 0, &s->hash, reterr);
     if (rc == 0)
         rc = data_open(s, reterr);
+    if (rc == 0 && s->n_record_nodes > 0)
+        d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_STARTED});
     if (rc == 0)
         rc = d_counts_start(s, reterr);
     if (rc == 0)

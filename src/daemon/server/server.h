@@ -30,6 +30,7 @@
 #include "sys/secret.h"
 #include "unit/app.h"
 #include "unit/fleet.h"
+#include "unit/withdraw.h"
 #include "wire/starlink.h"
 
 #define D_SERVER_EVENTS 1000   /* kept per app, and for everything that belongs to no app */
@@ -135,10 +136,6 @@ struct d_unit {
     uint64_t token_asked_ms;
     bool token_refused_told;
     enum unit_endpoints endpoints;
-    uint64_t sequence;      /* DRAINING: WITHDRAWN is owed for it */
-    uint64_t view_sequence; /* of the view that carried it */
-    bool withdrawn_told, idle_told;
-    uint64_t in_flight;  /* summed over gateways at their last report */
     struct d_rate *rate; /* NULL before its first request */
 };
 
@@ -169,9 +166,8 @@ struct d_gateway {
     uint16_t port;
     bool subscribed;
     bool holds_view; /* it has routes from before: they are not replaced until this server knows as much */
-    uint64_t sent, acked;   /* view sequences */
-    struct a_map in_flight; /* by endpoint: routes.c */
-    struct a_map apps;      /* by app: counts.c */
+    uint64_t sent, acked; /* view sequences */
+    struct a_map apps;    /* by app: counts.c */
 };
 
 struct d_peer {
@@ -244,7 +240,8 @@ struct server {
     unsigned depth;           /* of core events under way: actions are carried out at 0 */
 
     struct d_routes *routes;
-    struct d_event_ring *events; /* of no app */
+    struct unit_withdraw withdraw; /* what gateways acknowledged, and have in flight */
+    struct d_event_ring *events;   /* of no app */
     uint64_t event_sequence;
     struct a_list event_watchers; /* struct d_event_watcher.link */
     struct a_list tickets;        /* struct d_ticket.link: bulk connections asked for */
@@ -452,8 +449,8 @@ void d_routes_free(struct server *s);
 size_t d_routes_foreign(const struct server *s);
 void d_routes_touch(struct server *s);
 void d_routes_round(struct server *s);
-/* Requests under way there, over all gateways. */
-uint64_t d_unit_in_flight(const struct server *s, const struct a_unit_name *unit);
+/* An event for the core that knows who must still hear of a withdrawal; the fleets get its answers. */
+void d_withdraw_event(struct server *s, struct unit_withdraw_event *e);
 void d_gateway_attach(struct d_peer *p, const struct wire_sl_hello *hello);
 void d_gateway_message(struct d_peer *p, const struct wire_sl_message *m);
 void d_gateway_detach(struct d_peer *p);
