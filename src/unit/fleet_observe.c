@@ -181,6 +181,14 @@ static void observe_bound(struct unit *unit)
         observe_start(unit, head);
 }
 
+/* Of another revision, but it serves, and nothing else does: it stays until another one serves in its place.
+ */
+static bool stands_in(const struct unit *unit, const struct fleet_member *head)
+{
+    return unit->revision != unit->fleet->undone && head_serves(head) && head->warmed &&
+           fleet_underserved(unit->fleet);
+}
+
 /* Back from the dead: adopted when the app is short, else drained; never both. */
 static void observe_lost(struct unit *unit)
 {
@@ -202,7 +210,7 @@ static void observe_lost(struct unit *unit)
                     unit_release_member(unit, m, A_REASON_SUPERSEDED);
         return;
     }
-    if (head->releasing || !wanted) {
+    if (head->releasing || (!wanted && !stands_in(unit, head))) {
         unit_drain(unit, A_REASON_SUPERSEDED, "came back when it was replaced already");
         return;
     }

@@ -90,6 +90,14 @@ bool fleet_short(const struct unit_fleet *self)
     return n < fleet_wanted(self);
 }
 
+bool fleet_underserved(const struct unit_fleet *self)
+{
+    uint32_t n = 0;
+    fleet_foreach_unit (u, self)
+        n += unit_live(u) && unit_serving(u);
+    return n < fleet_wanted(self);
+}
+
 void fleet_poison_node(struct unit_fleet *self, const struct a_node_id *node)
 {
     size_t keep = 0;
@@ -105,6 +113,22 @@ void fleet_poison_node(struct unit_fleet *self, const struct a_node_id *node)
     if (self->n_poison < UNIT_POISON_NODES)
         self->poison[self->n_poison++] = (struct poison_node){*node, self->now_ms};
     self->poisoned = self->n_poison >= UNIT_POISON_NODES;
+}
+
+/* Known from its record only: it may serve, or its node may be gone. Which of both is known soon
+ * (UNIT_ABSENT_MS). */
+static bool unit_unheard(const struct unit *unit)
+{
+    const struct fleet_member *head = unit_head(unit);
+    return head != NULL && head->restored && unit_live(unit);
+}
+
+static bool fleet_unheard(const struct unit_fleet *self)
+{
+    fleet_foreach_unit (u, self)
+        if (unit_unheard(u))
+            return true;
+    return false;
 }
 
 /* ---- placing ---- */
@@ -197,7 +221,7 @@ static struct unit *outdated(struct unit_fleet *self, const struct census *c)
     uint32_t wanted = fleet_wanted(self), unavailable = self->desired.rollout.max_unavailable;
     uint32_t floor = wanted > unavailable ? wanted - unavailable : 0;
     fleet_foreach_unit (u, self) {
-        if (!unit_live(u) || unit_current(u))
+        if (!unit_live(u) || unit_current(u) || unit_unheard(u))
             continue;
         if (!u->was_ready && !unit_serving(u))
             return u;
@@ -369,7 +393,8 @@ void fleet_plan(struct unit_fleet *self)
         surge = 1;
     for (struct unit *u; c = fleet_census(self), (u = outdated(self, &c)) != NULL;)
         unit_leave(u, leave_reason(u));
-    for (struct unit *u; c = fleet_census(self), c.current > wanted && (u = least_useful(self)) != NULL;)
+    for (struct unit *u; c = fleet_census(self),
+                         c.current > wanted && !fleet_unheard(self) && (u = least_useful(self)) != NULL;)
         unit_leave(u, A_REASON_REQUESTED);
     for (struct unit *u; c = fleet_census(self), c.live > wanted + surge && (u = unplaced(self)) != NULL;)
         unit_leave(u, A_REASON_SUPERSEDED);

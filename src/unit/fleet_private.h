@@ -185,6 +185,8 @@ bool unit_serving(const struct unit *unit); /* READY or UPDATING */
 bool unit_live(const struct unit *unit);    /* counts against wanted + surge */
 bool unit_current(const struct unit *unit); /* counts as wanted: of the target revision, not condemned */
 bool fleet_short(const struct unit_fleet *self);
+/* Fewer units serve than are wanted, of whatever revision. */
+bool fleet_underserved(const struct unit_fleet *self);
 void fleet_poison_node(struct unit_fleet *self, const struct a_node_id *node);
 
 #endif

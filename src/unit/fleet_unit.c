@@ -284,7 +284,9 @@ void unit_fail(struct unit *unit, enum a_reason reason, const char *message)
     size_t n = A_MIN(strlen(text), sizeof self->last_failure - 1);
     memcpy(self->last_failure, text, n);
     self->last_failure[n] = '\0';
-    if (unit_is_offered(unit)) { /* it may serve, from before a restart: out in order, and another one */
+    /* it may serve, from before a restart, or some gateway has not heard yet that it is DEAD: out in order,
+     * and another one */
+    if (unit->endpoints != UNIT_ENDPOINTS_NONE) {
         fleet_bequeath(unit);
         unit_drain(unit, reason, text);
         return;

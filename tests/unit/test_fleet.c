@@ -196,6 +196,28 @@ static void test_lost_unit_comes_back_in_time(void **state)
     assert_int_equal(status(w).ready, 2);
 }
 
+/* U3: it comes back only to fail; a gateway that has not heard that it is DEAD may still send to it. */
+static void test_lost_unit_comes_back_and_fails(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    struct unit_report back = report_of(w, &u, 0, A_MEMBER_UP);
+    serves(w, &back, 1);
+    back.serve = UNIT_SERVE_FAILED;
+    back.reason = A_REASON_SERVE_REJECTED;
+    w->hold_ack = true;
+    node(w, &u.head_node, A_NODE_DEAD);
+    struct unit_fleet_event e = {.type = UNIT_FLEET_WITHDRAWN};
+    e.sequence = acted(w, UNIT_ACTION_ENDPOINTS, 0)->sequence;
+    size_t before = count(w, UNIT_ACTION_RELEASE);
+    send(w, &back);
+    node(w, &u.head_node, A_NODE_UP);
+    assert_int_equal(count(w, UNIT_ACTION_RELEASE), before);
+    step(w, e);
+    assert_int_equal(count(w, UNIT_ACTION_RELEASE), before + 1);
+}
+
 static void test_head_exits(void **state)
 {
     struct world *w = running(state);
@@ -530,6 +552,60 @@ static void test_restart_rebuilds_from_records(void **state)
     assert_int_equal(count(w, UNIT_ACTION_RELEASE), 0);
 }
 
+/* U9: nothing is decided about a unit whose head has not reported yet, whatever is deployed or scaled
+ * meanwhile. */
+static void test_restart_leaves_the_unheard_alone(void **state)
+{
+    struct world *w = running(state);
+    struct unit_record_member members[2][UNIT_MEMBERS_MAX];
+    struct unit_record records[2];
+    struct unit_info u;
+    for (size_t i = 0; i < 2; i++) {
+        unit_at(w, i, &u);
+        assert_true(unit_fleet_record(w->fleet, &u.name, members[i], &records[i]));
+    }
+    unit_fleet_free(w->fleet);
+    w->fleet = unit_fleet_new(8);
+    w->desired.epoch = 2;
+    w->desired.proven = 1;
+    w->desired.revision = 2;
+    desire(w);
+    for (size_t i = 0; i < 2; i++)
+        step(w, (struct unit_fleet_event){.type = UNIT_FLEET_RECORD, .record = &records[i]});
+    adopted(w);
+    w->desired.units = 1;
+    desire(w);
+    sleep_ms(w, UNIT_ABSENT_MS - 1);
+    assert_int_equal(count(w, UNIT_ACTION_ENDPOINTS), 0);
+    assert_int_equal(count(w, UNIT_ACTION_RELEASE), 0);
+    sleep_ms(w, 1); /* nobody came: LOST, and gateways are told */
+    assert_int_equal(status(w).lost, 2);
+    assert_int_equal(acted(w, UNIT_ACTION_ENDPOINTS, 0)->endpoints, UNIT_ENDPOINTS_DEAD);
+}
+
+/* U6: of another revision, but it serves and nothing else does: it stays until another one serves. */
+static void test_lost_unit_stands_in(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u, other;
+    unit_at(w, 0, &u);
+    unit_at(w, 1, &other);
+    struct unit_report back = report_of(w, &u, 0, A_MEMBER_UP);
+    serves(w, &back, 1);
+    node(w, &u.head_node, A_NODE_DEAD);
+    node(w, &other.head_node, A_NODE_DEAD);
+    w->desired.revision = 2;
+    desire(w);
+    send(w, &back);
+    node(w, &u.head_node, A_NODE_UP);
+    assert_int_equal(find(w, &u).state, A_UNIT_READY);
+    assert_int_equal(find(w, &u).endpoints, UNIT_ENDPOINTS_UP);
+    all_ready(w);
+    sleep_ms(w, 60000); /* baked: the new ones have taken over */
+    assert_false(unit_fleet_find(w->fleet, &u.name, &other));
+    assert_int_equal(status(w).ready, 2);
+}
+
 static void test_restart_with_a_node_that_never_comes(void **state)
 {
     struct world *w = *state;
@@ -665,6 +741,7 @@ int main(void)
         T(test_drain_order),
         T(test_head_node_lost),
         T(test_lost_unit_comes_back_in_time),
+        T(test_lost_unit_comes_back_and_fails),
         T(test_head_exits),
         T(test_start_fails_for_the_apps_fault),
         T(test_start_fails_by_accident),
@@ -677,6 +754,8 @@ int main(void)
         T(test_unit_whose_worker_finds_no_place_is_replaced),
         T(test_worker_on_a_draining_node),
         T(test_restart_rebuilds_from_records),
+        T(test_restart_leaves_the_unheard_alone),
+        T(test_lost_unit_stands_in),
         T(test_restart_with_a_node_that_never_comes),
         T(test_strays),
         T(test_delete),
