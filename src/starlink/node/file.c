@@ -161,6 +161,25 @@ static bool line_read(struct sl_node *self, struct a_view line, uint64_t *next, 
     return w.ok;
 }
 
+static bool claims_exclude(const struct sl_claim *a, const struct sl_claim *b)
+{
+    bool apart =
+        a->port_first + a->port_count <= b->port_first || b->port_first + b->port_count <= a->port_first;
+    return a->number != b->number && (apart || a->port_count == 0 || b->port_count == 0);
+}
+
+/* No two claims have one number, which names their folders, or share a port. */
+static bool claims_are_apart(const struct sl_node *self)
+{
+    a_list_foreach (it, &self->claims) {
+        for (const struct a_list *o = it->next; o != &self->claims; o = o->next)
+            if (!claims_exclude(a_list_entry(it, struct sl_claim, link),
+                                a_list_entry(o, struct sl_claim, link)))
+                return false;
+    }
+    return true;
+}
+
 static void claims_settle(struct sl_node *self, uint64_t next, uint64_t now_ms)
 {
     struct a_capacity taken = {0};
@@ -187,6 +206,8 @@ int sl_node_decode(struct sl_node *self, struct a_view text, uint64_t now_ms, st
         if (!line_read(self, line, &next, &end))
             return a_fail(reterr, -EINVAL, A_CODE_INVALID, "node file: line %zu is not understood", n);
     }
+    if (!claims_are_apart(self))
+        return a_fail(reterr, -EINVAL, A_CODE_INVALID, "node file: two claims have the same number or ports");
     claims_settle(self, next, now_ms);
     return 0;
 }
