@@ -28,8 +28,18 @@ sanitize:
 fuzz:
 	@tools/fuzz $(FUZZ_SECONDS)
 
+# Worlds with random faults. SEEDS=1000000 searches so many, SEED=17 prints the trace of that one alone, MUTANTS=1 also plants
+# each bug of tests/sim/mutants and wants it found. Without any of them: as in `make test`.
 sim: all
+ifneq ($(SEED),)
+	@$(BUILD)/tests/sim/sim --seed $(SEED) --seeds 1
+else ifneq ($(MUTANTS),)
+	@tests/sim/mutants/run --build $(BUILD) --seeds $(or $(SEEDS),200)
+else ifneq ($(SEEDS),)
+	@$(BUILD)/tests/sim/sim --seeds $(SEEDS)
+else
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite sim
+endif
 
 # A page is read by two Ray clusters; one is killed, a node is drained; no request may fail. RETRY=0 shows what clients would see
 # if nothing were sent again.
@@ -65,6 +75,6 @@ fmt:
 	@find src include tests examples bench -name '*.[ch]' -print0 | xargs -0 -r clang-format-14 -i
 
 clean:
-	rm -rf $(BUILD) build-asan build-tsan build-fuzz
+	rm -rf $(BUILD) build-asan build-tsan build-fuzz build-cov
 
 .PHONY: all setup demo test lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean

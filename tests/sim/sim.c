@@ -1,13 +1,14 @@
 /* The simulation: many seeds, each a world with random faults, in which the invariants hold after each step
- * and, once the faults have healed, everything wanted is there and nothing else. And two golden scenarios,
- * whose whole trace is a file.
+ * and, once the faults have healed, everything wanted is there, nothing else, and no request fails. And
+ * golden scenarios, whose whole trace is a file.
  *
- *   sim [--seeds N] [--seed S]     N worlds from seed S on (SIM_SEEDS, SIM_SEED; 1000 from 1); the first that
- * fails is told with its scenario, and with its trace when it is the only one asked for sim --golden NAME
- * [FILE]       prints the scenario's trace, or compares it with FILE */
+ *   sim [--seeds N] [--seed S]     N worlds from seed S on (SIM_SEEDS, SIM_SEED; 1000 from 1); ends at the
+ * first that fails. One alone prints its trace sim --golden NAME [FILE]       prints the scenario's trace, or
+ * compares it with FILE */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/text.h"
@@ -15,162 +16,10 @@
 
 #define CHAOS_MS 60000
 #define HEAL_MS (25 * 60 * 1000)
-
-static const char *const count_names[COUNT_N] = {
-    [COUNT_FRAMES] = "frames",
-    [COUNT_DROPPED] = "lost",
-    [COUNT_REPEATED] = "repeated",
-    [COUNT_LATE] = "late",
-    [COUNT_AGENT_CRASHES] = "agents killed",
-    [COUNT_MACHINE_CRASHES] = "machines killed",
-    [COUNT_PARTITIONS] = "partitions",
-    [COUNT_SERVER_CRASHES] = "servers killed",
-    [COUNT_STORES_LOST] = "stores lost",
-    [COUNT_MEMBER_DEATHS] = "members killed",
-    [COUNT_DRAINS] = "drains",
-    [COUNT_DEPLOYS] = "deploys",
-    [COUNT_SCALES] = "scales",
-    [COUNT_PLACED] = "gangs placed",
-    [COUNT_RELEASED] = "claims released",
-};
-
-/* ---- faults ---- */
-
-static void command(struct sim *sim, int node, bool drain, bool on)
-{
-    struct node *n = &sim->nodes[node];
-    struct msg m = {.type = MSG_COMMAND, .node = node, .conn = n->conn, .drain = drain, .on = on};
-    if (n->agent_up && n->conn != 0)
-        node_receive(sim, &m); /* `astra drain` at the agent itself: nothing between to lose it */
-}
-
-static void fault_deploy(struct sim *sim)
-{
-    struct app *app = &sim->apps[a_random_below(&sim->fault_random, (uint64_t)sim->n_apps)];
-    uint64_t revision = sim_between(&sim->fault_random, 1, SIM_REVISIONS);
-    if (app->fleet == NULL)
-        return;
-    sim->counts[COUNT_DEPLOYS]++;
-    app->bad[revision] = revision != app->desired.proven && revision != app->desired.revision &&
-                         sim_chance(&sim->fault_random, 0.3);
-    sim_trace(sim, "deploy %s revision %d%s", app->desired.app.name.s, (int)revision,
-              app->bad[revision] ? " (bad)" : "");
-    app->desired.revision = revision;
-    app->desired.generation++;
-    server_desire(sim, (int)(app - sim->apps));
-}
-
-static void fault_scale(struct sim *sim)
-{
-    struct app *app = &sim->apps[a_random_below(&sim->fault_random, (uint64_t)sim->n_apps)];
-    if (app->fleet == NULL)
-        return;
-    sim->counts[COUNT_SCALES]++;
-    app->desired.units = (uint32_t)sim_between(&sim->fault_random, 0, 3);
-    app->desired.generation++;
-    sim_trace(sim, "scale %s to %u", app->desired.app.name.s, app->desired.units);
-    server_desire(sim, (int)(app - sim->apps));
-}
-
-static void fault_partition(struct sim *sim, int node)
-{
-    sim->counts[COUNT_PARTITIONS]++;
-    sim->nodes[node].cut_until_ms = sim->now + sim_between(&sim->fault_random, 500, 40000);
-    sim_trace(sim, "node %d is cut off until %llu", node, (unsigned long long)sim->nodes[node].cut_until_ms);
-}
-
-static void fault_drain(struct sim *sim, int node)
-{
-    bool on = sim_chance(&sim->fault_random, 0.6), drain = sim_chance(&sim->fault_random, 0.7);
-    sim->counts[COUNT_DRAINS]++;
-    sim_trace(sim, "%s%s node %d", on ? "" : "un", drain ? "drain" : "cordon", node);
-    command(sim, node, drain, on);
-}
-
-static void run_fault(struct sim *sim, void *data)
-{
-    (void)data;
-    if (sim->now >= CHAOS_MS)
-        return;
-    int node = (int)a_random_below(&sim->fault_random, (uint64_t)sim->n_nodes);
-    switch (a_random_below(&sim->fault_random, 9)) {
-    case 0:
-    case 1:
-        node_crash_agent(sim, node, sim_between(&sim->fault_random, 300, 15000));
-        break;
-    case 2:
-        node_crash_machine(sim, node, sim_between(&sim->fault_random, 1000, 60000));
-        break;
-    case 3:
-        fault_partition(sim, node);
-        break;
-    case 4:
-        server_crash(sim, sim_between(&sim->fault_random, 100, 8000), false);
-        break;
-    case 5:
-        node_kill_member(sim, node);
-        break;
-    case 6:
-        fault_drain(sim, node);
-        break;
-    case 7:
-        fault_deploy(sim);
-        break;
-    default:
-        fault_scale(sim);
-        break;
-    }
-    sim_after(sim, sim_between(&sim->fault_random, 500, 12000), run_fault, NULL, 0);
-}
+#define CALM_MS 12000 /* of traffic in a healed world, in which nothing fails */
+#define PROGRESS_S 10
 
 /* ---- a search ---- */
-
-static void world_build(struct sim *sim)
-{
-    struct a_random *r = &sim->fault_random;
-    int clusters = (int)sim_between(r, 1, 3), per_cluster = (int)sim_between(r, 2, 4),
-        workers = (int)sim_between(r, 0, 2);
-    char name[24];
-    for (int c = 0; c < clusters; c++) {
-        snprintf(name, sizeof name, "cluster-%d", c);
-        for (int i = 0; i < per_cluster; i++)
-            sim_add_node(sim, name, c * per_cluster + i / 2, sim_between(r, 3, 8));
-    }
-    int n_apps = (int)sim_between(r, 1, SIM_APPS_MAX);
-    for (int i = 0; i < n_apps; i++)
-        sim_add_app(sim, (uint32_t)sim_between(r, 1, 2), i == 0 ? workers : 0);
-    sim->drop = sim_chance(r, 0.5) ? 0.002 : 0;
-    sim->repeat = sim_chance(r, 0.5) ? 0.05 : 0;
-    sim->late = sim_chance(r, 0.5) ? 0.05 : 0;
-    sim_trace(sim, "%d clusters of %d nodes, %d apps, %d workers", clusters, per_cluster, n_apps, workers);
-}
-
-/* Everything comes back, and somebody deploys something good. */
-static void world_heal(struct sim *sim)
-{
-    sim_trace(sim, "everything heals");
-    sim->drop = sim->repeat = sim->late = 0;
-    for (int i = 0; i < sim->n_nodes; i++) {
-        sim->nodes[i].cut_until_ms = 0;
-        sim->nodes[i].capacity.mcpu = 16000; /* room for all */
-        sim->nodes[i].capacity.memory_bytes = UINT64_C(64) << 30;
-        sim->nodes[i].capacity.disk_bytes = UINT64_C(256) << 30;
-        if (sim->nodes[i].agent_up)
-            node_crash_agent(sim, i, 100);
-    }
-    sim_run(sim, sim->now + 70000, NULL); /* the longest machine crash is over */
-    for (int i = 0; i < sim->n_nodes; i++) {
-        command(sim, i, true, false);
-        command(sim, i, false, false);
-    }
-    for (int i = 0; i < sim->n_apps; i++) {
-        struct app *app = &sim->apps[i];
-        memset(app->bad, 0, sizeof app->bad);
-        app->desired.generation++;
-        server_desire(sim, i);
-    }
-    server_retry(sim);
-}
 
 /* In a quiet world a server that restarts, with its store or without (its claims are orphans then, and
  * adopted), starts and stops nothing. */
@@ -188,50 +37,86 @@ static void world_restart(struct sim *sim, bool lose_store)
         sim_fail(sim, "I12: a server's restart started or stopped a member");
 }
 
+static void world_settle(struct sim *sim)
+{
+    sim_run(sim, sim->now + HEAL_MS, check_quiet);
+    check_end(sim);
+}
+
 static void search_one(struct sim *sim, uint64_t seed, bool tracing)
 {
     sim_init(sim, seed);
     sim->tracing = tracing;
     world_build(sim);
     sim_start(sim);
-    sim_after(sim, sim_between(&sim->fault_random, 1000, 15000), run_fault, NULL, 0);
+    requests_begin(sim);
+    faults_begin(sim, CHAOS_MS);
     sim_run(sim, CHAOS_MS, NULL);
     world_heal(sim);
-    sim_run(sim, sim->now + HEAL_MS, check_quiet);
-    check_end(sim);
+    world_settle(sim);
+    sim_run(sim, sim->now + CALM_MS, NULL); /* requests that met a fault are over */
+    sim->settled = true;
+    sim_run(sim, sim->now + CALM_MS, NULL);
     if (seed % 2 == 0)
         world_restart(sim, seed % 4 == 0);
-    sim_run(sim, sim->now + HEAL_MS, check_quiet);
-    check_end(sim);
+    world_settle(sim);
+    sim->asking = false;
+    sim_run(sim, sim->now + 2 * CALM_MS, NULL);
+    check_gateways_idle(sim);
+}
+
+static void counts_print(const uint64_t counts[COUNT_N], uint64_t n, uint64_t first, double seconds)
+{
+    printf("%llu worlds from seed %llu:", (unsigned long long)n, (unsigned long long)first);
+    for (int i = 0; i < COUNT_N; i++)
+        printf("%s %llu %s", i > 0 ? "," : "", (unsigned long long)counts[i], sim_count_names[i]);
+    printf("\n%.1f s, %.0f seeds/s\n", seconds, (double)n / A_MAX(seconds, 0.001));
+}
+
+static double seconds_since(const struct timespec *from)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - from->tv_sec) + (double)(now.tv_nsec - from->tv_nsec) / 1e9;
+}
+
+static void failure_print(const struct sim *sim)
+{
+    printf("seed %llu at %llu ms: %s\nagain, with its scenario: make sim SEED=%llu\n",
+           (unsigned long long)sim->seed, (unsigned long long)sim->now, sim->failure,
+           (unsigned long long)sim->seed);
 }
 
 static int search(uint64_t first, uint64_t n)
 {
     uint64_t counts[COUNT_N] = {0};
     struct sim *sim = a_new(struct sim);
-    for (uint64_t seed = first; seed < first + n; seed++) {
+    struct timespec start;
+    bool failed = false;
+    double told = 0;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (uint64_t seed = first; seed < first + n && !failed; seed++) {
         search_one(sim, seed, n == 1);
         for (int i = 0; i < COUNT_N; i++)
             counts[i] += sim->counts[i];
         if (sim->trace.len > 0)
             printf("%s", sim->trace.ptr);
-        bool failed = sim->failed;
+        failed = sim->failed;
         if (failed)
-            printf("seed %llu at %llu ms: %s\nagain, with its scenario: sim --seed %llu --seeds 1\n",
-                   (unsigned long long)seed, (unsigned long long)sim->now, sim->failure,
-                   (unsigned long long)seed);
+            failure_print(sim);
         sim_deinit(sim);
-        if (failed) {
-            a_free(sim);
-            return 1;
-        }
+        double now = seconds_since(&start);
+        if (now - told < PROGRESS_S)
+            continue;
+        told = now;
+        printf("seed %llu: %.1f %% after %.0f s, %.0f seeds/s\n", (unsigned long long)seed,
+               100.0 * (double)(seed - first + 1) / (double)n, now, (double)(seed - first + 1) / now);
+        fflush(stdout);
     }
     a_free(sim);
-    printf("%llu worlds from seed %llu:", (unsigned long long)n, (unsigned long long)first);
-    for (int i = 0; i < COUNT_N; i++)
-        printf("%s %llu %s", i > 0 ? "," : "", (unsigned long long)counts[i], count_names[i]);
-    printf("\n");
-    return 0;
+    if (!failed)
+        counts_print(counts, n, first, seconds_since(&start));
+    return failed ? 1 : 0;
 }
 
 /* ---- golden ---- */
@@ -240,6 +125,8 @@ static void golden_world(struct sim *sim)
 {
     sim_init(sim, 1);
     sim->tracing = true;
+    sim->ask_ms = 120;
+    sim->max_ongoing = 4;
     for (int i = 0; i < 4; i++)
         sim_add_node(sim, i < 2 ? "east" : "west", i, 4);
     sim_add_app(sim, 2, 0);
@@ -266,11 +153,27 @@ static void golden_lose_node(struct sim *sim)
     check_end(sim);
 }
 
+/* A head's node drains under traffic: another unit serves first, every gateway acknowledges, then the claim
+ * goes. */
+static void golden_drain(struct sim *sim)
+{
+    struct unit_info u;
+    golden_world(sim);
+    requests_begin(sim);
+    sim_run(sim, 20000, NULL);
+    if (unit_fleet_unit(sim->apps[0].fleet, 0, &u))
+        node_command(sim, node_index(sim, sim_node(sim, &u.head_node)), true, true);
+    sim_run(sim, 60000, NULL);
+    check_end(sim);
+}
+
 static int golden(const char *name, const char *path)
 {
     struct sim *sim = a_new(struct sim);
     if (strcmp(name, "deploy") == 0)
         golden_deploy(sim);
+    else if (strcmp(name, "drain") == 0)
+        golden_drain(sim);
     else
         golden_lose_node(sim);
     A_BUF_AUTO struct a_buf want = {0};
@@ -309,7 +212,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--golden") == 0 && i + 1 < argc)
             return golden(argv[i + 1], i + 2 < argc ? argv[i + 2] : NULL);
         else {
-            fprintf(stderr, "usage: sim [--seeds N] [--seed S] | --golden deploy|lose-node [FILE]\n");
+            fprintf(stderr, "usage: sim [--seeds N] [--seed S] | --golden deploy|drain|lose-node [FILE]\n");
             return 2;
         }
     }

@@ -1,4 +1,4 @@
-/* What must hold. The numbers are those of docs/components/unit.md, "Simulation". */
+/* What must hold. The numbers are those of docs/components/simulation.md. */
 #include <stdio.h>
 #include <string.h>
 
@@ -52,13 +52,13 @@ void check_deinit(struct sim *sim)
     seen_deinit(&sim->reserved);
 }
 
-/* I1, I3: the node's own invariants; no epoch falls below what was written. */
+/* I1, I3: the node's own invariants; no epoch falls below what was ever acknowledged. */
 static void check_node(struct sim *sim, struct node *n)
 {
     sl_node_check(&n->core);
     for (int i = 0; i < sim->n_apps; i++)
-        if (sl_node_epoch(&n->core, &sim->apps[i].uid) < n->epoch_disk[i])
-            sim_fail(sim, "I3: node %s forgot epoch %d", n->id.s, (int)n->epoch_disk[i]);
+        if (sl_node_epoch(&n->core, &sim->apps[i].uid) < n->epoch_acked[i])
+            sim_fail(sim, "I3: node %s forgot epoch %d", n->id.s, (int)n->epoch_acked[i]);
 }
 
 /* I2: a row never goes back while its server lives. */
@@ -102,7 +102,11 @@ void check_granted(struct sim *sim, const struct sl_sched_update_item *item)
 {
     for (size_t i = 0; i < item->n_placed; i++) {
         const struct node *n = sim_node(sim, &item->placed[i].node);
-        bool held = !n->agent_up;
+        bool held = n != NULL && !n->agent_up;
+        if (n == NULL) {
+            sim_fail(sim, "I5: a gang is granted and its %s is nowhere", item->placed[i].name.s);
+            return;
+        }
         if (n->agent_up)
             a_list_foreach (it, &n->core.claims) {
                 const struct sl_claim *c = a_list_entry(it, struct sl_claim, link);
@@ -115,43 +119,118 @@ void check_granted(struct sim *sim, const struct sl_sched_update_item *item)
     }
 }
 
-/* I6: nothing bound is stopped unless a scheduler of its app released it. */
-void check_stop(struct sim *sim, const struct node *node, const struct sl_claim *claim)
+/* The state that the disk must have at least. */
+static int durable_state(const struct sl_node_action *a)
+{
+    switch (a->kind) {
+    case SL_NODE_START:
+        return A_CLAIM_BOUND;
+    case SL_NODE_STOP:
+        return A_CLAIM_RELEASING;
+    case SL_NODE_REPLY:
+        break;
+    default:
+        return -1;
+    }
+    if (a->result != SL_NODE_OK || a->claim == NULL)
+        return -1;
+    return a->asked == SL_NODE_EV_RESERVE   ? A_CLAIM_RESERVED
+           : a->asked == SL_NODE_EV_RELEASE ? A_CLAIM_RELEASING
+                                            : A_CLAIM_BOUND;
+}
+
+/* I21: what is answered Ok, started or stopped is on disk. When no other change is under way, the very epoch
+ * is. */
+void check_durable(struct sim *sim, struct node *n, const struct sl_node_action *a)
+{
+    const struct sl_claim *c = a->claim, *kept = NULL;
+    int least = durable_state(a);
+    if (least < 0)
+        return;
+    struct sl_node disk;
+    sl_node_init(&disk, &n->capacity);
+    if (n->disk.text != NULL && sl_node_decode(&disk, a_view_str(n->disk.text), sim->now, NULL) == 0)
+        kept = sl_node_find(&disk, &c->id);
+    bool over = c->state.state == A_CLAIM_RELEASED && (kept == NULL || kept->state.state != A_CLAIM_BOUND);
+    bool whole =
+        kept != NULL && kept->state.state >= least && (n->core.current != NULL || kept->epoch == c->epoch);
+    if (!over && !whole)
+        sim_fail(sim, "I21: node %s says Ok to %s of %s (%s), and that is not on its disk", n->id.s,
+                 c->id.member.s, c->id.unit.s, a_sm_name(&c->state));
+    for (int i = 0; kept != NULL && a->kind == SL_NODE_REPLY && i < sim->n_apps; i++)
+        if (strcmp(sim->apps[i].uid.s, c->id.app_uid.s) == 0)
+            n->epoch_acked[i] = A_MAX(n->epoch_acked[i], kept->epoch);
+    sl_node_deinit(&disk);
+}
+
+/* I6: nothing bound is stopped unless a scheduler of its app released it. I8, I19: and no request is under
+ * way there. */
+void check_stop(struct sim *sim, struct node *node, const struct sl_claim *claim)
 {
     char key[256];
+    const struct member *m = member_find(node, claim->number);
     claim_text(&node->id, &claim->id, key, sizeof key);
-    if (seen_find(&sim->released, key) == NULL)
+    const struct seen *released = seen_find(&sim->released, key);
+    if (released == NULL)
         sim_fail(sim, "I6: %s is stopped and nobody released it", key);
+    /* the word of a server that died may come late: the next one has perhaps taken the unit for its own */
+    else if (released->life == sim->server.life && m != NULL && m->head && m->state == A_MEMBER_UP)
+        check_stop_requests(sim, node, m);
 }
 
-static const struct member *member_of(struct sim *sim, const struct a_node_id *node,
-                                      const struct a_claim_id *id)
-{
-    struct node *n = sim_node(sim, node);
-    for (int i = 0; i < SIM_MEMBERS_MAX; i++)
-        if (n->members[i].number != 0 && a_claim_id_equal(&n->members[i].id, id))
-            return &n->members[i];
-    return NULL;
-}
-
-/* I8: a head that serves is released only after every gateway withdrew it. */
 void check_release(struct sim *sim, const struct a_claim_id *id, const struct a_node_id *node)
 {
-    const struct member *m = member_of(sim, node, id);
     char key[256];
     claim_text(node, id, key, sizeof key);
     seen_add(&sim->released, key, sim->server.life);
-    struct unit_info u;
-    if (m == NULL || !m->head || m->state != A_MEMBER_UP || m->serve != UNIT_SERVE_RUNNING)
+}
+
+/* I22: a claim is bound when its unit's record is durable with it. */
+void check_bind(struct sim *sim, const struct a_claim_id *id, const struct a_node_id *node)
+{
+    for (int i = 0; i < SIM_RECORDS_MAX; i++) {
+        const struct stored_record *r = &sim->server.records[i];
+        if (r->app < 0 || strcmp(r->record.unit.s, id->unit.s) != 0)
+            continue;
+        for (size_t k = 0; k < r->record.n_members; k++)
+            if (r->members[k].attempt == id->attempt && strcmp(r->members[k].name.s, id->member.s) == 0 &&
+                strcmp(r->members[k].node.s, node->s) == 0)
+                return;
+    }
+    sim_fail(sim, "I22: %s of %s is bound and no record knows it", id->member.s, id->unit.s);
+}
+
+static bool claim_serves(struct sim *sim, const struct a_node_id *node, const struct a_claim_id *id)
+{
+    const struct node *n = sim_node(sim, node);
+    for (int i = 0; n != NULL && i < SIM_MEMBERS_MAX; i++) {
+        const struct member *m = &n->members[i];
+        if (m->number != 0 && a_claim_id_equal(&m->id, id))
+            return m->state == A_MEMBER_UP && (m->replicas[0].port != 0 || m->replicas[1].port != 0);
+    }
+    return false;
+}
+
+/* I23: what serves is withdrawn for a rollout, a drain or a smaller number only while as many serve as are
+ * wanted. */
+void check_withdraw(struct sim *sim, struct app *app, const struct unit_action *a)
+{
+    struct unit_info u, other;
+    uint32_t serve = 0;
+    if (a->endpoints != UNIT_ENDPOINTS_DRAINING || !unit_fleet_find(app->fleet, &a->unit, &u))
         return;
-    if (unit_fleet_find(server_app(sim, &id->app_uid)->fleet, &id->unit, &u) && u.head.attempt != id->attempt)
-        return; /* an older claim of a unit that lives elsewhere: no route leads there */
-    for (int g = 0; g < SIM_GATEWAYS; g++)
-        for (size_t i = 0; i < sim->gateways[g].n_routes; i++) {
-            const struct route *r = &sim->gateways[g].routes[i];
-            if (r->state == UNIT_ENDPOINTS_UP && strcmp(r->unit.s, id->unit.s) == 0)
-                sim_fail(sim, "I8: %s is released while gateway %d routes to it", key, g);
-        }
+    const struct sl_resource_claim *head = sl_resource_claim(&sim->server.resource, &u.head_node, &u.head);
+    struct msg told = {.endpoints = 0};
+    if (head != NULL)
+        memcpy(&told, head->facts.detail.ptr, sizeof told);
+    bool serves = head != NULL ? told.endpoints > 0 : claim_serves(sim, &u.head_node, &u.head);
+    bool orderly = u.reason == A_REASON_SUPERSEDED || u.reason == A_REASON_UNDONE ||
+                   u.reason == A_REASON_DRAINED || u.reason == A_REASON_REQUESTED;
+    for (size_t i = 0; unit_fleet_unit(app->fleet, i, &other); i++)
+        serve += other.state == A_UNIT_READY || other.state == A_UNIT_UPDATING;
+    if (orderly && serves && u.state == A_UNIT_DRAINING && serve < app->desired.units)
+        sim_fail(sim, "I23: %s is withdrawn (%s) while %u of %u serve", a->unit.s, a_reason_name(u.reason),
+                 serve, app->desired.units);
 }
 
 /* I11: one server never asks for the same claim twice: an attempt is never used again. */
@@ -250,18 +329,27 @@ static void store_leaks(struct sim *sim, struct a_buf *why)
         if (r->app >= 0 && !unit_fleet_find(sim->apps[r->app].fleet, &r->record.unit, &u))
             a_buf_addf(why, "the record of %s is left over; ", r->record.unit.s);
     }
-    for (int g = 0; g < SIM_GATEWAYS; g++)
-        for (size_t i = 0; i < sim->gateways[g].n_routes; i++) {
-            const struct route *r = &sim->gateways[g].routes[i];
-            struct unit_info u;
-            if (!unit_fleet_find(sim->apps[r->app].fleet, &r->unit, &u) || r->state != UNIT_ENDPOINTS_UP)
-                a_buf_addf(why, "gateway %d still has %s; ", g, r->unit.s);
-        }
+}
+
+static void gateway_leaks(struct sim *sim, int g, size_t n_units, struct a_buf *why)
+{
+    const struct gateway *gate = &sim->gateways[g];
+    size_t endpoints = 0;
+    for (size_t i = 0; i < gate->view.n_rows; i++) {
+        const struct view_row *r = &gate->view.rows[i];
+        struct unit_info u;
+        endpoints += r->kind == 'e';
+        if (r->kind == 'e' &&
+            (!unit_fleet_find(sim->apps[r->app].fleet, &r->unit, &u) || r->state != WIRE_SL_ENDPOINT_UP))
+            a_buf_addf(why, "gateway %d still has %s; ", g, r->unit.s);
+    }
+    if (!gate->up || endpoints != n_units * SIM_REPLICAS)
+        a_buf_addf(why, "gateway %d has %zu endpoints of %zu units; ", g, endpoints, n_units);
 }
 
 static void world_why(struct sim *sim, struct a_buf *why)
 {
-    size_t bound = 0, expected = 0, n_routes = 0;
+    size_t bound = 0, expected = 0, n_units = 0;
     if (!sim->server.up || !sim->server.adopted) {
         a_buf_add_str(why, "the server is not there; ");
         return;
@@ -270,7 +358,7 @@ static void world_why(struct sim *sim, struct a_buf *why)
         if (!app_is_whole(sim, &sim->apps[i], why))
             return;
         expected += sim->apps[i].desired.units * sim->apps[i].revisions[0].n_members;
-        n_routes += sim->apps[i].desired.units;
+        n_units += sim->apps[i].desired.units;
     }
     for (int i = 0; i < sim->n_nodes; i++)
         if (sim->nodes[i].agent_up)
@@ -278,9 +366,8 @@ static void world_why(struct sim *sim, struct a_buf *why)
     store_leaks(sim, why);
     if (bound != expected)
         a_buf_addf(why, "%zu claims where %zu are wanted; ", bound, expected);
-    if (sim->gateways[0].n_routes != n_routes || sim->gateways[1].n_routes != n_routes)
-        a_buf_addf(why, "gateways have %zu and %zu routes; ", sim->gateways[0].n_routes,
-                   sim->gateways[1].n_routes);
+    for (int g = 0; g < SIM_GATEWAYS; g++)
+        gateway_leaks(sim, g, n_units, why);
     if (sl_sched_gangs(&sim->server.sched) + sl_sched_releases(&sim->server.sched) > 0)
         a_buf_addf(why, "%zu gangs and %zu releases are left; ", sl_sched_gangs(&sim->server.sched),
                    sl_sched_releases(&sim->server.sched));

@@ -1,5 +1,4 @@
-/* An agent around sl_node: its file, its beats, its members. Members live on when the agent dies; all die
- * with the machine. */
+/* An agent around sl_node: its file, its beats, its reports, and what servers ask of it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -21,17 +20,9 @@ struct node *sim_node(struct sim *sim, const struct a_node_id *id)
     return NULL;
 }
 
-static int node_index(const struct sim *sim, const struct node *n)
+int node_index(const struct sim *sim, const struct node *n)
 {
     return (int)(n - sim->nodes);
-}
-
-static struct member *member_find(struct node *n, uint64_t number)
-{
-    for (int i = 0; i < SIM_MEMBERS_MAX; i++)
-        if (n->members[i].number == number)
-            return &n->members[i];
-    return NULL;
 }
 
 /* ---- reports ---- */
@@ -73,14 +64,19 @@ static void report_claim(struct sim *sim, struct node *n, const struct sl_claim 
         m.reason = member->reason;
         m.serve = member->serve;
         m.warmed = member->serve == UNIT_SERVE_RUNNING;
-        m.endpoints = member->serve == UNIT_SERVE_RUNNING && member->state == A_MEMBER_UP ? 1 : 0;
+        bool serves = member->serve == UNIT_SERVE_RUNNING && member->state == A_MEMBER_UP;
+        for (int i = 0; i < SIM_REPLICAS; i++) {
+            const struct replica *r = &member->replicas[i];
+            m.ports[i] = r->dead ? 0 : r->port;
+            m.endpoints += serves && m.ports[i] != 0 ? 1 : 0;
+        }
         if (member->deployed > 0)
             m.deployed = app->revisions[member->deployed - 1].digest;
     }
     net_to_server(sim, &m);
 }
 
-static void report_number(struct sim *sim, struct node *n, uint64_t number)
+void node_report(struct sim *sim, struct node *n, uint64_t number)
 {
     const struct sl_claim *c = n->agent_up ? sl_node_find_number(&n->core, number) : NULL;
     if (c != NULL)
@@ -112,7 +108,7 @@ void node_connected(struct sim *sim, int i, uint32_t conn)
 void node_disconnected(struct sim *sim, int i)
 {
     sim->nodes[i].conn = 0;
-    if (sim->nodes[i].agent_up)
+    if (sim->nodes[i].agent_up && sim->nodes[i].known)
         net_connect(sim, i);
 }
 
@@ -129,80 +125,12 @@ static void run_beat(struct sim *sim, void *data)
     }
     struct msg m = {.type = MSG_BEAT, .node = ref.node, .sequence = ++n->sequence};
     net_to_server(sim, &m);
-    sim_after(sim, 1000, run_beat, &ref, sizeof ref);
+    sim_after(sim, OWNER_NODE(ref.node), 1000, run_beat, &ref, sizeof ref);
 }
 
-/* ---- members ---- */
-
-static void run_member(struct sim *sim, void *data);
-
-static void member_later(struct sim *sim, struct node *n, struct member *m, uint64_t low, uint64_t high)
-{
-    struct sim_ref ref = {.node = node_index(sim, n), .generation = ++m->generation, .number = m->number};
-    sim_after(sim, sim_between(&sim->life_random, low, high), run_member, &ref, sizeof ref);
-}
-
-static bool is_bad(struct sim *sim, const struct member *m)
-{
-    const struct app *app = server_app(sim, &m->id.app_uid);
-    return app->bad[m->revision];
-}
-
-static void head_progress(struct sim *sim, struct node *n, struct member *m)
-{
-    if (m->serve == UNIT_SERVE_NONE) {
-        m->serve = UNIT_SERVE_DEPLOYING;
-        member_later(sim, n, m, 500, 2000);
-    } else if (is_bad(sim, m)) {
-        m->serve = UNIT_SERVE_FAILED;
-        m->reason = A_REASON_SERVE_REJECTED;
-    } else {
-        m->serve = UNIT_SERVE_RUNNING;
-        m->reason = A_REASON_NONE;
-        m->deployed = m->revision;
-    }
-}
-
-static void run_member(struct sim *sim, void *data)
-{
-    struct sim_ref ref;
-    memcpy(&ref, data, sizeof ref);
-    struct node *n = &sim->nodes[ref.node];
-    struct member *m = member_find(n, ref.number);
-    if (m == NULL || m->generation != ref.generation || !n->machine_up)
-        return;
-    if (m->state == A_MEMBER_FETCHING) {
-        m->state = A_MEMBER_STARTING;
-        member_later(sim, n, m, 500, 2000);
-    } else if (m->state == A_MEMBER_STARTING) {
-        m->state = A_MEMBER_UP;
-        if (m->head)
-            member_later(sim, n, m, 10, 50);
-    } else if (m->state == A_MEMBER_UP && m->head) {
-        head_progress(sim, n, m);
-    }
-    report_number(sim, n, ref.number);
-}
-
-static void member_start(struct sim *sim, struct node *n, const struct sl_claim *c)
-{
-    if (member_find(n, c->number) != NULL)
-        return; /* its shim kept it: found again, untouched */
-    struct member *m = member_find(n, 0);
-    a_assert(m != NULL);
-    *m = (struct member){.number = c->number,
-                         .id = c->id,
-                         .head = c->role == 0,
-                         .state = A_MEMBER_FETCHING,
-                         .revision = c->revision,
-                         .started_ms = sim->now};
-    member_later(sim, n, m, 100, 1500);
-}
-
-static void run_stopped(struct sim *sim, void *data);
 static void node_do(struct sim *sim, struct node *n, const struct sl_node_update *update);
 
-static void node_step(struct sim *sim, struct node *n, struct sl_node_event *e)
+void node_step(struct sim *sim, struct node *n, struct sl_node_event *e)
 {
     struct sl_node_update update;
     e->now_ms = sim->now;
@@ -210,44 +138,44 @@ static void node_step(struct sim *sim, struct node *n, struct sl_node_event *e)
     node_do(sim, n, &update);
 }
 
-static void run_stopped(struct sim *sim, void *data)
+/* ---- carrying updates out ---- */
+
+static bool ref_is_old(const struct node *n, const struct sim_ref *ref)
+{
+    return !n->agent_up || n->life != ref->life;
+}
+
+static void run_renamed(struct sim *sim, void *data)
 {
     struct sim_ref ref;
     memcpy(&ref, data, sizeof ref);
     struct node *n = &sim->nodes[ref.node];
-    struct member *m = member_find(n, ref.number);
-    if (!n->agent_up || n->life != ref.life)
-        return;
-    if (m != NULL)
-        *m = (struct member){0};
-    node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_STOPPED, .claim_number = ref.number});
+    if (!ref_is_old(n, &ref))
+        disk_renamed(&n->disk);
 }
-
-static void member_stop(struct sim *sim, struct node *n, const struct sl_claim *c)
-{
-    struct member *m = member_find(n, c->number);
-    check_stop(sim, n, c);
-    if (m != NULL) {
-        m->state = A_MEMBER_STOPPING;
-        m->generation++;
-    }
-    struct sim_ref ref = {.node = node_index(sim, n), .life = n->life, .number = c->number};
-    sim_after(sim, sim_between(&sim->life_random, 10, 1500), run_stopped, &ref, sizeof ref);
-}
-
-/* ---- carrying updates out ---- */
 
 static void run_persisted(struct sim *sim, void *data)
 {
     struct sim_ref ref;
     memcpy(&ref, data, sizeof ref);
     struct node *n = &sim->nodes[ref.node];
-    if (!n->agent_up || n->life != ref.life)
-        return; /* the crash came before the rename */
-    a_free(n->disk);
-    n->disk = a_steal(&n->writing);
-    memcpy(n->epoch_disk, n->epoch_writing, sizeof n->epoch_disk);
+    if (ref_is_old(n, &ref))
+        return;
+    disk_synced(&n->disk);
+    if (!n->known) {
+        n->known = true; /* the incarnation is on disk: now others may hear of it */
+        net_connect(sim, ref.node);
+    }
     node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_PERSISTED, .token = ref.token, .ok = true});
+}
+
+static void run_not_persisted(struct sim *sim, void *data)
+{
+    struct sim_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    struct node *n = &sim->nodes[ref.node];
+    if (!ref_is_old(n, &ref))
+        node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_PERSISTED, .token = ref.token});
 }
 
 static void run_assigned(struct sim *sim, void *data)
@@ -255,40 +183,67 @@ static void run_assigned(struct sim *sim, void *data)
     struct sim_ref ref;
     memcpy(&ref, data, sizeof ref);
     struct node *n = &sim->nodes[ref.node];
-    if (!n->agent_up || n->life != ref.life)
+    if (ref_is_old(n, &ref))
         return;
-    node_step(sim, n,
-              &(struct sl_node_event){.kind = SL_NODE_EV_ASSIGNED,
-                                      .claim_number = ref.number,
-                                      .port_first = (uint16_t)(20000 + ref.number % 100 * 100),
-                                      .port_count = 100});
+    uint16_t first = ports_take(sim, n, ref.number);
+    struct sl_node_event e = {.kind = SL_NODE_EV_ASSIGNED, .claim_number = ref.number, .port_first = first};
+    e.port_count = first == 0 ? 0 : 100;
+    node_step(sim, n, &e);
+}
+
+#define SEQ_STALE 0x100 /* its epoch was below what the node knew already */
+
+static uint64_t seq_of(const struct node *n, const struct msg *m)
+{
+    bool stale = m->type != MSG_COMMAND && m->epoch < sl_node_epoch(&n->core, &m->id.app_uid);
+    return m->type | (stale ? SEQ_STALE : 0u);
 }
 
 static enum msg_type answered(uint64_t seq)
 {
-    return (enum msg_type)seq; /* the request's number is its type: enough here */
+    return (enum msg_type)(seq & 0xff); /* the request's number is its type: enough here */
 }
 
 static void node_reply(struct sim *sim, struct node *n, const struct sl_node_action *a)
 {
     struct msg m = {.type = MSG_REPLY, .node = node_index(sim, n), .answers = answered(a->seq), .id = a->id};
     m.result = a->result;
+    bool live = a->claim != NULL && a->claim->state.state != A_CLAIM_RELEASED;
+    if ((a->seq & SEQ_STALE) != 0 && a->result == SL_NODE_OK && live)
+        sim_fail(sim, "I3: node %s says Ok to an epoch that is over", n->id.s);
     m.free = a->free;
     m.claim_state = a->claim == NULL ? A_CLAIM_RELEASED : (enum a_claim_state)a->claim->state.state;
     if (n->conn == a->link)
         net_to_server(sim, &m);
 }
 
+/* Whoever writes much also dies while it writes. */
+static void run_fragile(struct sim *sim, void *data)
+{
+    struct sim_ref ref;
+    memcpy(&ref, data, sizeof ref);
+    uint64_t down_ms = sim_between(&sim->life_random, 300, 5000);
+    if (ref_is_old(&sim->nodes[ref.node], &ref))
+        return;
+    if (sim_chance(&sim->life_random, 0.3))
+        node_crash_machine(sim, ref.node, down_ms);
+    else
+        node_crash_agent(sim, ref.node, down_ms);
+}
+
 static void node_persist(struct sim *sim, struct node *n, const struct sl_node_action *a)
 {
     A_BUF_AUTO struct a_buf text = {0};
-    sl_node_encode(&n->core, &text);
     struct sim_ref ref = {.node = node_index(sim, n), .life = n->life, .token = a->token};
-    a_assert(n->writing == NULL);
-    n->writing = a_buf_steal(&text);
-    for (int i = 0; i < sim->n_apps; i++)
-        n->epoch_writing[i] = sl_node_epoch(&n->core, &sim->apps[i].uid);
-    sim_after(sim, sim_between(&sim->life_random, 1, 8), run_persisted, &ref, sizeof ref);
+    int owner = OWNER_NODE(ref.node);
+    if (sim->now < n->disk_full_until_ms) {
+        sim_after(sim, owner, 1, run_not_persisted, &ref, sizeof ref);
+        return;
+    }
+    sl_node_encode(&n->core, &text);
+    disk_write(sim, &n->disk, owner, a_buf_steal(&text), run_renamed, run_persisted, &ref, sizeof ref);
+    if (sim_chance(&sim->life_random, sim->fragile))
+        sim_after(sim, OWNER_NONE, sim_between(&sim->life_random, 0, 7), run_fragile, &ref, sizeof ref);
 }
 
 static void node_do(struct sim *sim, struct node *n, const struct sl_node_update *update)
@@ -299,6 +254,7 @@ static void node_do(struct sim *sim, struct node *n, const struct sl_node_update
     for (size_t i = 0; i < count; i++) {
         const struct sl_node_action *a = &actions[i];
         struct sim_ref ref = {.node = node_index(sim, n), .life = n->life};
+        check_durable(sim, n, a);
         switch (a->kind) {
         case SL_NODE_REPLY:
             node_reply(sim, n, a);
@@ -308,16 +264,18 @@ static void node_do(struct sim *sim, struct node *n, const struct sl_node_update
             break;
         case SL_NODE_ASSIGN:
             ref.number = a->claim->number;
-            sim_after(sim, 1, run_assigned, &ref, sizeof ref);
+            sim_after(sim, OWNER_NODE(ref.node), 1, run_assigned, &ref, sizeof ref);
             break;
         case SL_NODE_START:
             member_start(sim, n, a->claim);
             report_claim(sim, n, a->claim);
             break;
         case SL_NODE_STOP:
+            check_stop(sim, n, a->claim);
             member_stop(sim, n, a->claim);
             break;
         case SL_NODE_UNASSIGN:
+            ports_give_back(sim, n, a->claim->port_first);
             break;
         case SL_NODE_CHANGED:
             if (a->claim != NULL)
@@ -343,18 +301,16 @@ static void node_config(struct sim *sim, struct node *n, const struct msg *m)
                                       .epoch = m->epoch,
                                       .revision = m->revision,
                                       .link = m->conn,
-                                      .seq = MSG_CONFIG});
-    member->revision = m->revision;
-    member->reason = A_REASON_NONE;
-    member->serve = UNIT_SERVE_RUNNING; /* the old config serves while the new one is taken in */
-    member_later(sim, n, member, 200, 1500);
+                                      .seq = seq_of(n, m)});
+    member_configure(sim, n, member, m->revision);
     report_claim(sim, n, c);
 }
 
 void node_receive(struct sim *sim, const struct msg *m)
 {
     struct node *n = &sim->nodes[m->node];
-    struct sl_node_event e = {.link = m->conn, .seq = m->type, .id = m->id, .store_id = m->store_id};
+    node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_TIMER});
+    struct sl_node_event e = {.link = m->conn, .seq = seq_of(n, m), .id = m->id, .store_id = m->store_id};
     struct a_capacity before = sl_node_free(&n->core);
     e.app = m->app;
     e.epoch = m->epoch;
@@ -395,6 +351,14 @@ void node_receive(struct sim *sim, const struct msg *m)
     node_do(sim, n, &update);
 }
 
+void node_command(struct sim *sim, int node, bool drain, bool on)
+{
+    struct node *n = &sim->nodes[node];
+    struct msg m = {.type = MSG_COMMAND, .node = node, .conn = n->conn, .drain = drain, .on = on};
+    if (n->agent_up && n->conn != 0)
+        node_receive(sim, &m);
+}
+
 /* ---- life and death ---- */
 
 static void run_timer(struct sim *sim, void *data)
@@ -406,7 +370,7 @@ static void run_timer(struct sim *sim, void *data)
         return;
     if (sl_node_deadline(&n->core) <= sim->now)
         node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_TIMER});
-    sim_after(sim, 500, run_timer, &ref, sizeof ref);
+    sim_after(sim, OWNER_NODE(ref.node), 500, run_timer, &ref, sizeof ref);
 }
 
 void node_boot(struct sim *sim, int i)
@@ -415,16 +379,19 @@ void node_boot(struct sim *sim, int i)
     struct sl_node_update update;
     struct sim_ref ref = {.node = i, .life = ++n->life};
     n->machine_up = n->agent_up = true;
+    n->known = false;
     n->conn = 0;
+    n->attach = 0;
     sl_node_init(&n->core, &n->capacity);
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    if (n->disk != NULL && sl_node_decode(&n->core, a_view_str(n->disk), sim->now, &e) != 0)
+    if (n->disk.text != NULL && sl_node_decode(&n->core, a_view_str(n->disk.text), sim->now, &e) != 0)
         sim_fail(sim, "node %d cannot read its own file: %s", i, a_error_text(&e));
+    a_list_foreach (it, &n->core.claims)
+        ports_keep(n, a_list_entry(it, struct sl_claim, link)->port_first);
     sl_node_begin(&n->core, sim->now, &update);
     node_do(sim, n, &update);
-    sim_after(sim, 1000, run_beat, &ref, sizeof ref);
-    sim_after(sim, 500, run_timer, &ref, sizeof ref);
-    net_connect(sim, i);
+    sim_after(sim, OWNER_NODE(ref.node), 1000, run_beat, &ref, sizeof ref);
+    sim_after(sim, OWNER_NODE(ref.node), 500, run_timer, &ref, sizeof ref);
 }
 
 static void run_boot(struct sim *sim, void *data)
@@ -435,15 +402,16 @@ static void run_boot(struct sim *sim, void *data)
         node_boot(sim, ref.node);
 }
 
-static void agent_down(struct sim *sim, int i, uint64_t down_ms, bool silent)
+static void agent_down(struct sim *sim, int i, uint64_t down_ms, bool machine)
 {
     struct node *n = &sim->nodes[i];
     struct sim_ref ref = {.node = i, .life = n->life};
-    net_close_node(sim, i, silent);
+    net_close_node(sim, i, machine);
     sl_node_deinit(&n->core);
-    a_free(a_steal(&n->writing));
+    disk_crash(sim, &n->disk, machine);
     n->agent_up = false;
-    sim_after(sim, down_ms, run_boot, &ref, sizeof ref);
+    sim->suspended_ms[OWNER_NODE(i)] = 0;
+    sim_after(sim, OWNER_NONE, down_ms, run_boot, &ref, sizeof ref);
 }
 
 void node_crash_agent(struct sim *sim, int i, uint64_t down_ms)
@@ -462,25 +430,7 @@ void node_crash_machine(struct sim *sim, int i, uint64_t down_ms)
         return;
     sim->counts[COUNT_MACHINE_CRASHES]++;
     sim_trace(sim, "machine %d dies for %llu ms", i, (unsigned long long)down_ms);
-    memset(n->members, 0, sizeof n->members);
+    members_vanish(sim, n);
     n->machine_up = false;
     agent_down(sim, i, down_ms, true);
-}
-
-void node_kill_member(struct sim *sim, int i)
-{
-    struct node *n = &sim->nodes[i];
-    for (int k = 0; k < SIM_MEMBERS_MAX; k++) {
-        struct member *m = &n->members[k];
-        if (m->number == 0 || m->state == A_MEMBER_EXITED || m->state == A_MEMBER_STOPPING)
-            continue;
-        sim->counts[COUNT_MEMBER_DEATHS]++;
-        sim_trace(sim, "%s of %s on %d is killed", m->id.member.s, m->id.unit.s, i);
-        m->state = A_MEMBER_EXITED;
-        m->reason = A_REASON_OOM_KILLED;
-        m->serve = UNIT_SERVE_NONE;
-        m->generation++;
-        report_number(sim, n, m->number);
-        return;
-    }
 }

@@ -1,6 +1,5 @@
 /* A server around sl_resource, sl_sched and one fleet per app. What one core says becomes an event of another
- * in a queue, so that no core is stepped from within its own update. The store writes in order and takes its
- * time; the gateways acknowledge in theirs. */
+ * in a queue, so that no core is stepped from within its own update. */
 #include <stdio.h>
 #include <string.h>
 
@@ -22,15 +21,6 @@ struct work {
     struct sl_claim_order order;
     struct a_capacity free;
     char text[256];
-};
-
-struct server_ref {
-    uint32_t life;
-    int app, gateway;
-    struct a_unit_name unit;
-    uint64_t sequence;
-    enum unit_endpoints endpoints;
-    struct stored_record record;
 };
 
 static void server_work(struct sim *sim);
@@ -137,6 +127,8 @@ static void delta_claim_gone(struct sim *sim, const struct sl_resource_delta *d)
     struct work *w = sched_event(sim, SL_SCHED_GONE);
     w->sched.node = d->node->id;
     w->sched.gone = *id;
+    if (app->fleet == NULL)
+        return;
     w = fleet_event(sim, (int)(app - sim->apps), UNIT_FLEET_GONE);
     w->fleet.gone.claim = *id;
     w->fleet.gone.node = d->node->id;
@@ -172,8 +164,14 @@ static void resource_update(struct sim *sim, const struct sl_resource_update *u)
 static int resource_step(struct sim *sim, struct sl_resource_event *e)
 {
     struct sl_resource_update u;
+    const struct sl_resource_node *row = sl_resource_node(&sim->server.resource, &e->node);
+    bool frame = e->type >= SL_RESOURCE_BEAT && e->type <= SL_RESOURCE_SNAPSHOT_END;
+    bool owns = row != NULL && row->conn == e->conn;
     e->now_ms = sim->now;
     int rc = sl_resource_step(&sim->server.resource, e, &u);
+    if (frame && !owns && rc == 0)
+        sim_fail(sim, "I15: a connection that does not own the row of %s changed it", e->node.s);
+    view_touch(sim);
     resource_update(sim, &u);
     return rc;
 }
@@ -263,6 +261,11 @@ void server_receive(struct sim *sim, const struct msg *m)
 
 void server_closed(struct sim *sim, uint32_t conn)
 {
+    if (sim->conns[conn].gateway >= 0) {
+        view_gateway_closed(sim, sim->conns[conn].gateway, conn);
+        server_work(sim);
+        return;
+    }
     struct sl_resource_event e = {.type = SL_RESOURCE_DETACH, .conn = conn};
     e.node = sim->nodes[sim->conns[conn].node].id;
     resource_step(sim, &e);
@@ -292,6 +295,8 @@ static void sched_send(struct sim *sim, const struct sl_sched_update_item *item)
         check_release(sim, &m.id, &item->node);
     else if (m.type == MSG_RESERVE)
         check_reserve(sim, &m.id);
+    else
+        check_bind(sim, &m.id, &item->node);
     net_to_node(sim, &m);
 }
 
@@ -353,19 +358,14 @@ static void sched_update(struct sim *sim, const struct sl_sched_update *u)
     }
 }
 
-/* ---- store ---- */
+/* ---- store: writes in order; a crash may find some done that nobody was told of ---- */
 
-static void run_record_put(struct sim *sim, void *data)
+static void record_put(struct server *s, const struct store_write *w)
 {
-    struct server_ref ref;
-    memcpy(&ref, data, sizeof ref);
-    struct server *s = &sim->server;
     struct stored_record *slot = NULL;
-    if (s->life != ref.life)
-        return; /* it was still in memory when the server died */
     for (int i = 0; i < SIM_RECORDS_MAX; i++) {
         struct stored_record *r = &s->records[i];
-        if (r->app == ref.app && strcmp(r->record.unit.s, ref.unit.s) == 0) {
+        if (r->app == w->app && strcmp(r->record.unit.s, w->unit.s) == 0) {
             slot = r;
             break;
         }
@@ -373,98 +373,84 @@ static void run_record_put(struct sim *sim, void *data)
             slot = r;
     }
     a_assert(slot != NULL);
-    *slot = ref.record;
+    *slot = w->record;
     slot->record.members = slot->members;
-    fleet_event(sim, ref.app, UNIT_FLEET_RECORDED)->fleet.unit.unit = ref.unit;
+}
+
+static void store_apply(struct sim *sim, const struct store_write *w)
+{
+    struct unit_desired *desired = &sim->apps[w->app].desired;
+    switch (w->kind) {
+    case STORE_PUT:
+        record_put(&sim->server, w);
+        break;
+    case STORE_DEL:
+        for (int i = 0; i < SIM_RECORDS_MAX; i++)
+            if (sim->server.records[i].app == w->app &&
+                strcmp(sim->server.records[i].record.unit.s, w->unit.s) == 0)
+                sim->server.records[i].app = -1;
+        break;
+    case STORE_PROVEN:
+        desired->proven = w->revision;
+        break;
+    case STORE_UNDO:
+        if (desired->revision == w->revision)
+            desired->revision = w->to;
+        break;
+    }
+}
+
+static void run_written(struct sim *sim, void *data)
+{
+    uint32_t life;
+    memcpy(&life, data, sizeof life);
+    struct server *s = &sim->server;
+    if (s->life != life)
+        return;
+    struct store_write *w = s->writes;
+    s->writes = w->next;
+    store_apply(sim, w);
+    if (w->kind == STORE_PUT)
+        fleet_event(sim, w->app, UNIT_FLEET_RECORDED)->fleet.unit.unit = w->unit;
+    a_free(w);
     server_work(sim);
 }
 
-static void run_record_del(struct sim *sim, void *data)
+static void run_fragile(struct sim *sim, void *data)
 {
-    struct server_ref ref;
-    memcpy(&ref, data, sizeof ref);
-    if (sim->server.life != ref.life)
-        return;
-    for (int i = 0; i < SIM_RECORDS_MAX; i++)
-        if (sim->server.records[i].app == ref.app &&
-            strcmp(sim->server.records[i].record.unit.s, ref.unit.s) == 0)
-            sim->server.records[i].app = -1;
+    uint32_t life;
+    memcpy(&life, data, sizeof life);
+    if (sim->server.life == life)
+        server_crash(sim, sim_between(&sim->life_random, 100, 3000), false);
 }
 
-static void store_write(struct sim *sim, sim_run_fn *run, const struct server_ref *ref)
+static void store_write(struct sim *sim, const struct store_write *write)
 {
     struct server *s = &sim->server;
-    uint64_t at = A_MAX(s->store_free_ms, sim->now) + sim_between(&sim->life_random, 1, 15);
-    s->store_free_ms = at;
-    sim_after(sim, at - sim->now, run, ref, sizeof *ref);
+    struct store_write **last = &s->writes, *w = a_new(struct store_write);
+    *w = *write;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = w;
+    s->store_free_ms = A_MAX(s->store_free_ms, sim->now) + sim_between(&sim->life_random, 1, 15);
+    sim_after(sim, OWNER_SERVER, s->store_free_ms - sim->now, run_written, &s->life, sizeof s->life);
+    if (sim_chance(&sim->life_random, sim->fragile / 2))
+        sim_after(sim, OWNER_NONE, sim_between(&sim->life_random, 0, 15), run_fragile, &s->life,
+                  sizeof s->life);
 }
 
-/* ---- gateways ---- */
-
-static struct route *route_find(struct gateway *g, int app, const struct a_unit_name *unit)
+static void store_crash(struct sim *sim)
 {
-    for (size_t i = 0; i < g->n_routes; i++)
-        if (g->routes[i].app == app && strcmp(g->routes[i].unit.s, unit->s) == 0)
-            return &g->routes[i];
-    return NULL;
-}
-
-static void run_idle(struct sim *sim, void *data)
-{
-    struct server_ref ref;
-    memcpy(&ref, data, sizeof ref);
-    if (sim->server.life != ref.life)
-        return;
-    fleet_event(sim, ref.app, UNIT_FLEET_IDLE)->fleet.unit.unit = ref.unit;
-    server_work(sim);
-}
-
-static void run_acknowledged(struct sim *sim, void *data)
-{
-    struct server_ref ref;
-    memcpy(&ref, data, sizeof ref);
-    if (sim->server.life != ref.life)
-        return;
-    fleet_event(sim, ref.app, UNIT_FLEET_WITHDRAWN)->fleet.sequence = ref.sequence;
-    if (!sim_chance(&sim->life_random, 0.2)) /* else a long request: the deadline decides */
-        sim_after(sim, sim_between(&sim->life_random, 0, 3000), run_idle, &ref, sizeof ref);
-    server_work(sim);
-}
-
-static void run_route(struct sim *sim, void *data)
-{
-    struct server_ref ref;
-    memcpy(&ref, data, sizeof ref);
-    struct gateway *g = &sim->gateways[ref.gateway];
-    if (sim->server.life != ref.life)
-        return; /* its connection is closed; the next server sends a snapshot */
-    struct route *r = route_find(g, ref.app, &ref.unit);
-    if (r == NULL) {
-        a_assert(g->n_routes < SIM_ROUTES_MAX);
-        r = &g->routes[g->n_routes++];
-        *r = (struct route){.app = ref.app, .unit = ref.unit};
+    struct server *s = &sim->server;
+    bool there = sim_chance(&sim->life_random, 0.5);
+    for (struct store_write *w; (w = s->writes) != NULL;) {
+        s->writes = w->next;
+        if (there)
+            store_apply(sim, w);
+        sim->counts[there ? COUNT_UNTOLD : COUNT_TORN]++;
+        there = there && sim_chance(&sim->life_random, 0.5);
+        a_free(w);
     }
-    r->state = ref.endpoints;
-    if (ref.endpoints == UNIT_ENDPOINTS_NONE)
-        *r = g->routes[--g->n_routes];
-}
-
-/* All gateways get it in order; the slowest one's acknowledgement counts. */
-static void gateways_tell(struct sim *sim, int app, const struct unit_action *a)
-{
-    uint64_t last_ms = A_MAX(sim->server.told_ms, sim->now);
-    struct server_ref ref = {.life = sim->server.life,
-                             .app = app,
-                             .unit = a->unit,
-                             .sequence = a->sequence,
-                             .endpoints = a->endpoints};
-    for (ref.gateway = 0; ref.gateway < SIM_GATEWAYS; ref.gateway++) {
-        last_ms += sim_between(&sim->life_random, 1, sim_chance(&sim->life_random, 0.05) ? 20000 : 60);
-        sim_after(sim, last_ms - sim->now, run_route, &ref, sizeof ref);
-    }
-    sim->server.told_ms = last_ms;
-    if (a->endpoints == UNIT_ENDPOINTS_DRAINING || a->endpoints == UNIT_ENDPOINTS_DEAD)
-        sim_after(sim, last_ms - sim->now + 2, run_acknowledged, &ref, sizeof ref);
 }
 
 /* ---- fleets ---- */
@@ -534,18 +520,20 @@ static void fleet_config(struct sim *sim, const struct unit_action *a)
 
 static void fleet_record(struct sim *sim, int app, const struct unit_action *a)
 {
-    struct server_ref ref = {.life = sim->server.life, .app = app, .unit = a->unit};
     struct unit_record_member members[UNIT_MEMBERS_MAX];
-    ref.record.app = app;
+    struct store_write w = {.kind = STORE_PUT, .app = app, .unit = a->unit};
     if (a->type == UNIT_ACTION_RECORD_DEL) {
-        store_write(sim, run_record_del, &ref);
+        w.kind = STORE_DEL;
+        store_write(sim, &w);
+        view_forget(sim, &a->unit);
         return;
     }
-    if (!unit_fleet_record(sim->apps[app].fleet, &a->unit, members, &ref.record.record))
+    if (!unit_fleet_record(sim->apps[app].fleet, &a->unit, members, &w.record.record))
         return; /* ended within the same step */
-    a_assert(ref.record.record.n_members <= A_ARRAY_SIZE(ref.record.members));
-    memcpy(ref.record.members, members, ref.record.record.n_members * sizeof members[0]);
-    store_write(sim, run_record_put, &ref);
+    a_assert(w.record.record.n_members <= A_ARRAY_SIZE(w.record.members));
+    w.record.app = app;
+    memcpy(w.record.members, members, w.record.record.n_members * sizeof members[0]);
+    store_write(sim, &w);
 }
 
 static void fleet_act(struct sim *sim, int app, const struct unit_action *a)
@@ -573,21 +561,25 @@ static void fleet_act(struct sim *sim, int app, const struct unit_action *a)
         fleet_config(sim, a);
         break;
     case UNIT_ACTION_ENDPOINTS:
-        gateways_tell(sim, app, a);
+        check_withdraw(sim, &sim->apps[app], a);
+        view_endpoints(sim, a);
         break;
     case UNIT_ACTION_EVENT:
         sim_trace(sim, "%s%s%s %s %s", a->unit.s, a->member.s[0] != '\0' ? "/" : "", a->member.s,
                   a->reason == A_REASON_NONE ? "-" : a_reason_name(a->reason), a->message);
         break;
     case UNIT_ACTION_PROVEN:
-        sim->apps[app].desired.proven = a->revision;
+        store_write(sim, &(struct store_write){.kind = STORE_PROVEN, .app = app, .revision = a->revision});
         sim_trace(sim, "app%d: revision %d is proven", app, (int)a->revision);
         break;
     case UNIT_ACTION_UNDO:
-        sim->apps[app].desired.revision = a->to;
+        store_write(
+            sim, &(struct store_write){.kind = STORE_UNDO, .app = app, .revision = a->revision, .to = a->to});
         sim_trace(sim, "app%d: %s", app, a->message);
         break;
     case UNIT_ACTION_STATUS:
+        view_touch(sim);
+        break;
     case UNIT_ACTION_DELETED:
         break;
     }
@@ -606,27 +598,34 @@ static void fleet_step(struct sim *sim, int app, struct unit_fleet_event *e)
 
 /* ---- the loop ---- */
 
+static void work_do(struct sim *sim, struct work *w)
+{
+    struct sl_sched_update u;
+    if (w->app >= 0) {
+        fleet_step(sim, w->app, &w->fleet);
+        return;
+    }
+    w->sched.now_ms = sim->now;
+    sl_sched_step(&sim->server.sched, &w->sched, &u);
+    sched_update(sim, &u);
+}
+
 static void server_work(struct sim *sim)
 {
     struct server *s = &sim->server;
     if (s->draining_work)
         return;
     s->draining_work = true;
-    while (s->head != NULL) {
-        struct work *w = s->head;
-        s->head = w->next;
-        if (s->head == NULL)
-            s->tail = NULL;
-        if (w->app < 0) {
-            struct sl_sched_update u;
-            w->sched.now_ms = sim->now;
-            sl_sched_step(&s->sched, &w->sched, &u);
-            sched_update(sim, &u);
-        } else {
-            fleet_step(sim, w->app, &w->fleet);
+    do {
+        for (struct work *w; (w = s->head) != NULL;) {
+            s->head = w->next;
+            if (s->head == NULL)
+                s->tail = NULL;
+            work_do(sim, w);
+            a_free(w);
         }
-        a_free(w);
-    }
+        view_round(sim);
+    } while (s->head != NULL);
     s->draining_work = false;
     server_arm(sim);
 }
@@ -646,6 +645,10 @@ static void run_wake(struct sim *sim, void *data)
         s->sched_ms = A_NEVER;
         sched_event(sim, SL_SCHED_TIME);
     }
+    if (s->withdraw_ms <= sim->now) {
+        s->withdraw_ms = A_NEVER;
+        view_time(sim);
+    }
     for (int i = 0; i < sim->n_apps; i++) {
         if (sim->apps[i].fleet_ms > sim->now)
             continue;
@@ -660,7 +663,7 @@ static void arm(struct sim *sim, uint64_t *scheduled, uint64_t deadline)
     if (deadline == A_NEVER || *scheduled <= deadline)
         return;
     *scheduled = A_MAX(deadline, sim->now);
-    sim_after(sim, *scheduled - sim->now, run_wake, &sim->server.life, sizeof sim->server.life);
+    sim_after(sim, OWNER_SERVER, *scheduled - sim->now, run_wake, &sim->server.life, sizeof sim->server.life);
 }
 
 static void server_arm(struct sim *sim)
@@ -668,6 +671,7 @@ static void server_arm(struct sim *sim)
     struct server *s = &sim->server;
     arm(sim, &s->resource_ms, sl_resource_deadline(&s->resource));
     arm(sim, &s->sched_ms, sl_sched_deadline(&s->sched));
+    arm(sim, &s->withdraw_ms, unit_withdraw_deadline(&s->withdraw));
     for (int i = 0; i < sim->n_apps; i++)
         if (sim->apps[i].fleet != NULL)
             arm(sim, &sim->apps[i].fleet_ms, unit_fleet_deadline(sim->apps[i].fleet));
@@ -682,6 +686,27 @@ void server_desire(struct sim *sim, int app)
         return;
     w = fleet_event(sim, app, UNIT_FLEET_DESIRED);
     w->fleet.desired = &sim->apps[app].desired;
+    server_work(sim);
+}
+
+void server_wake(struct sim *sim)
+{
+    server_work(sim);
+}
+
+void server_withdrawn(struct sim *sim, int app, uint64_t sequence)
+{
+    fleet_event(sim, app, UNIT_FLEET_WITHDRAWN)->fleet.sequence = sequence;
+}
+
+void server_idle(struct sim *sim, int app, const struct a_unit_name *unit)
+{
+    fleet_event(sim, app, UNIT_FLEET_IDLE)->fleet.unit.unit = *unit;
+}
+
+void server_refused(struct sim *sim, int node)
+{
+    resource_step(sim, &(struct sl_resource_event){.type = SL_RESOURCE_REFUSED, .node = sim->nodes[node].id});
     server_work(sim);
 }
 
@@ -711,19 +736,8 @@ static void app_begin(struct sim *sim, int app)
     know.app.uid = x->uid;
     know.app.store_id = sim->server.store_id;
     resource_step(sim, &know);
-}
-
-/* The gateways' snapshot: what no fleet knows is no longer routed. */
-static void gateways_snapshot(struct sim *sim)
-{
-    for (int g = 0; g < SIM_GATEWAYS; g++) {
-        for (size_t i = sim->gateways[g].n_routes; i-- > 0;) {
-            struct route *r = &sim->gateways[g].routes[i];
-            struct unit_info u;
-            if (sim->apps[r->app].fleet == NULL || !unit_fleet_find(sim->apps[r->app].fleet, &r->unit, &u))
-                *r = sim->gateways[g].routes[--sim->gateways[g].n_routes];
-        }
-    }
+    know.app.store_id.s[0] = 'a'; /* of the store that was lost, where one was */
+    resource_step(sim, &know);
 }
 
 static void run_adopted(struct sim *sim, void *data)
@@ -733,7 +747,7 @@ static void run_adopted(struct sim *sim, void *data)
     if (!sim->server.up || sim->server.life != life)
         return;
     sim->server.adopted = true;
-    gateways_snapshot(sim);
+    view_touch(sim);
     for (int i = 0; i < sim->n_apps; i++)
         fleet_event(sim, i, UNIT_FLEET_ADOPTED);
     server_work(sim);
@@ -745,14 +759,16 @@ void server_boot(struct sim *sim)
     bool lost = s->store_id.s[0] == 'b';
     s->up = true;
     s->life++;
-    s->adopted = false;
-    s->resource_ms = s->sched_ms = A_NEVER;
+    s->adopted = s->nodes_are_back = false;
+    s->started_ms = sim->now;
+    view_reset(sim);
+    s->resource_ms = s->sched_ms = s->withdraw_ms = A_NEVER;
     s->store_free_ms = 0;
     sl_resource_init(&s->resource, sim->seed);
     sl_sched_init(&s->sched, NULL);
     for (int i = 0; i < sim->n_apps && !(lost && sim->apps[i].desired.store_id.s[0] != 'b'); i++)
         app_begin(sim, i);
-    sim_after(sim, 3000, run_adopted, &s->life, sizeof s->life);
+    sim_after(sim, OWNER_SERVER, 3000, run_adopted, &s->life, sizeof s->life);
     server_work(sim);
 }
 
@@ -772,10 +788,14 @@ void server_crash(struct sim *sim, uint64_t down_ms, bool lose_store)
         a_free(w);
     }
     s->head = s->tail = NULL;
+    store_crash(sim);
+    net_linger(sim);
+    sim->suspended_ms[OWNER_SERVER] = 0;
     s->up = false;
     s->life++;
     sl_resource_deinit(&s->resource);
     sl_sched_deinit(&s->sched);
+    unit_withdraw_deinit(&s->withdraw);
     for (int i = 0; i < sim->n_apps; i++) {
         unit_fleet_free(sim->apps[i].fleet);
         sim->apps[i].fleet = NULL;
@@ -793,29 +813,17 @@ void server_crash(struct sim *sim, uint64_t down_ms, bool lose_store)
     sim->counts[COUNT_SERVER_CRASHES]++;
     sim_trace(sim, "the server dies for %llu ms%s", (unsigned long long)down_ms,
               lose_store ? ", its store is lost" : "");
-    sim_after(sim, down_ms, run_boot, NULL, 0);
+    sim_after(sim, OWNER_NONE, down_ms, run_boot, NULL, 0);
 }
 
-/* `astra orphans adopt`: each claim is bound again under the new store, with an epoch above all. */
-static void run_adopt_end(struct sim *sim, void *data)
-{
-    run_adopted(sim, data);
-}
-
+/* `astra orphans adopt`: the table takes the claims for the app's own and tells of each again, and the fleet
+ * goes on with an epoch above all. */
 void server_adopt(struct sim *sim)
 {
-    struct server *s = &sim->server;
     for (int i = 0; i < sim->n_apps; i++)
-        if (sim->apps[i].fleet == NULL)
-            app_begin(sim, i); /* its epoch rises above the highest */
-    for (const struct sl_resource_claim *c = NULL; (c = sl_resource_next_orphan(&s->resource, c)) != NULL;) {
-        const struct app *x = server_app(sim, &c->facts.id.app_uid);
-        struct msg m = {
-            .type = MSG_BIND, .id = c->facts.id, .conn = c->node->conn, .epoch = x->desired.epoch};
-        m.node = (int)(sim_node(sim, &c->node->id) - sim->nodes);
-        m.store_id = s->store_id;
-        net_to_node(sim, &m);
-    }
-    sim_after(sim, 3000, run_adopt_end, &s->life, sizeof s->life);
+        if (sim->apps[i].fleet == NULL) {
+            app_begin(sim, i);
+            fleet_event(sim, i, UNIT_FLEET_ADOPTED);
+        }
     server_work(sim);
 }

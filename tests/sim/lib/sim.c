@@ -41,7 +41,9 @@ void sim_trace(struct sim *sim, const char *fmt, ...)
 
 static bool earlier(const struct sim_event *a, const struct sim_event *b)
 {
-    return a->at != b->at ? a->at < b->at : a->serial < b->serial;
+    if (a->at != b->at)
+        return a->at < b->at;
+    return a->due != b->due ? a->due < b->due : a->serial < b->serial;
 }
 
 static void heap_up(struct sim *sim, size_t i)
@@ -69,14 +71,8 @@ static struct sim_event *heap_pop(struct sim *sim)
     return top;
 }
 
-void sim_after(struct sim *sim, uint64_t delay_ms, sim_run_fn *run, const void *data, size_t size)
+static void heap_push(struct sim *sim, struct sim_event *e)
 {
-    struct sim_event *e = a_alloc(sizeof *e + size);
-    e->at = sim->now + delay_ms;
-    e->serial = ++sim->serial;
-    e->run = run;
-    if (size > 0)
-        memcpy(e->data, data, size);
     if (sim->n_events == sim->cap_events) {
         sim->cap_events = sim->cap_events == 0 ? 256 : sim->cap_events * 2;
         sim->events = a_realloc(sim->events, sim->cap_events * sizeof(struct sim_event *));
@@ -85,12 +81,41 @@ void sim_after(struct sim *sim, uint64_t delay_ms, sim_run_fn *run, const void *
     heap_up(sim, sim->n_events - 1);
 }
 
+void sim_after(struct sim *sim, int owner, uint64_t delay_ms, sim_run_fn *run, const void *data, size_t size)
+{
+    struct sim_event *e = a_alloc(sizeof *e + size);
+    e->at = e->due = sim->now + delay_ms;
+    e->serial = ++sim->serial;
+    e->run = run;
+    e->owner = owner;
+    if (size > 0)
+        memcpy(e->data, data, size);
+    heap_push(sim, e);
+}
+
+void sim_suspend(struct sim *sim, int owner, uint64_t ms)
+{
+    sim->suspended_ms[owner] = A_MAX(sim->suspended_ms[owner], sim->now + ms);
+}
+
+/* A process that is suspended finds what came meanwhile in the order in which it came. */
+static bool waits(struct sim *sim, struct sim_event *e)
+{
+    if (e->owner == OWNER_NONE || sim->suspended_ms[e->owner] <= sim->now)
+        return false;
+    e->at = sim->suspended_ms[e->owner];
+    heap_push(sim, e);
+    return true;
+}
+
 void sim_run(struct sim *sim, uint64_t until, bool (*done)(struct sim *sim))
 {
     uint64_t asked = sim->now;
     while (sim->n_events > 0 && sim->events[0]->at <= until && !sim->failed) {
         struct sim_event *e = heap_pop(sim);
         sim->now = e->at;
+        if (waits(sim, e))
+            continue;
         e->run(sim, e->data);
         a_free(e);
         check_step(sim);
@@ -108,9 +133,10 @@ void sim_init(struct sim *sim, uint64_t seed)
 {
     memset(sim, 0, sizeof *sim);
     sim->seed = seed;
-    a_random_init(&sim->net_random, seed * 4 + 1);
-    a_random_init(&sim->fault_random, seed * 4 + 2);
-    a_random_init(&sim->life_random, seed * 4 + 3);
+    a_random_init(&sim->net_random, seed * 4);
+    a_random_init(&sim->fault_random, seed * 4 + 1);
+    a_random_init(&sim->life_random, seed * 4 + 2);
+    a_random_init(&sim->client_random, seed * 4 + 3);
     sim->cap_conns = 64;
     sim->conns = a_alloc_array(sim->cap_conns, sizeof *sim->conns);
     sim->n_conns = 1;
@@ -121,13 +147,14 @@ void sim_init(struct sim *sim, uint64_t seed)
 
 void sim_deinit(struct sim *sim)
 {
+    for (int g = 0; g < SIM_GATEWAYS; g++)
+        gateway_stop(sim, g);
     if (sim->server.up)
         server_crash(sim, 0, false);
     for (int i = 0; i < sim->n_nodes; i++) {
         if (sim->nodes[i].agent_up)
             sl_node_deinit(&sim->nodes[i].core);
-        a_free(sim->nodes[i].disk);
-        a_free(sim->nodes[i].writing);
+        disk_deinit(&sim->nodes[i].disk);
     }
     for (size_t i = 0; i < sim->n_events; i++)
         a_free(sim->events[i]);
@@ -174,7 +201,7 @@ int sim_add_app(struct sim *sim, uint32_t units, int workers)
         .n_revisions = SIM_REVISIONS,
         .revision = 1,
         .rollout = {.max_surge = 1, .bake_ms = 5000, .progress_deadline_ms = 120000, .undo = true},
-        .drain_requests_ms = 10000};
+        .drain_requests_ms = SIM_DRAIN_MS};
     snprintf(app->desired.app.namespace.s, sizeof app->desired.app.namespace.s, "default");
     snprintf(app->desired.app.name.s, sizeof app->desired.app.name.s, "app%d", i);
     return i;
@@ -185,4 +212,6 @@ void sim_start(struct sim *sim)
     server_boot(sim);
     for (int i = 0; i < sim->n_nodes; i++)
         node_boot(sim, i);
+    for (int g = 0; g < SIM_GATEWAYS; g++)
+        gateway_boot(sim, g);
 }
