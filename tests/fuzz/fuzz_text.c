@@ -59,6 +59,21 @@ static void ids_check(struct a_view v)
         a_assert(strlen(node.s) == A_NODE_ID_LEN);
 }
 
+/* What is made of any bytes parses. */
+static void made_check(const uint8_t *data, size_t size)
+{
+    uint8_t bytes[16] = {0};
+    struct a_uuid uuid, again;
+    struct a_node_id node, copy;
+    memcpy(bytes, data, size < sizeof bytes ? size : sizeof bytes);
+    a_node_id_make(bytes, &node);
+    a_assert(a_node_id_parse(a_view_str(node.s), &copy) && strcmp(node.s, copy.s) == 0);
+    a_uuid_make_v4(bytes, &uuid);
+    a_assert(a_uuid_parse(a_view_str(uuid.s), &again) && strcmp(uuid.s, again.s) == 0);
+    a_uuid_make_v7(size, bytes, &uuid);
+    a_assert(a_uuid_parse(a_view_str(uuid.s), &again) && strcmp(uuid.s, again.s) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -74,5 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         a_assert(a_text_u64(v, &u) && u == (uint64_t)i);
     json_check(v);
     ids_check(v);
+    made_check(data, size);
+    (void)a_text_is_utf8(v);
     return 0;
 }
