@@ -35,11 +35,27 @@ static void expected(const struct unit_variables *vars, struct a_view text, stru
     }
 }
 
+/* The same text as an app may have it: models, env and a config in which every text is expanded. */
+static void tree_check(struct a_view text)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    const struct wire_value_limits limits = {.bytes = 65536, .nodes = 1000, .depth = 32};
+    struct unit_variables vars = {.arena = &arena};
+    struct wire_value *doc;
+    if (wire_yaml_parse(&arena, text, "f", &limits, &doc, NULL) != 0)
+        return;
+    unit_variables_models(&vars, "/m", wire_value_get(doc, "models"));
+    if (unit_variables_env(&vars, wire_value_get(doc, "env"), NULL) == 0)
+        (void)!unit_expand_tree(&vars, doc, NULL);
+    a_assert(vars.spent <= UNIT_EXPAND_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
     struct unit_variables vars = {.arena = &arena};
+    tree_check((struct a_view){(const char *)data, size});
     for (struct a_view rest = {(const char *)data, size}; rest.len > 0;) {
         A_BUF_AUTO struct a_buf out = {0}, again = {0};
         struct a_view value, line = a_view_split(rest, '\n', &rest), name = a_view_split(line, '=', &value);
