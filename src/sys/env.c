@@ -187,6 +187,16 @@ uint64_t sys_env_raise_nofile(void)
     return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : before;
 }
 
+uint64_t sys_env_nproc(void)
+{
+    struct rlimit limit;
+    uint64_t n = UINT64_MAX;
+    if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        n = limit.rlim_cur;
+    cgroup_each("pids.max", least_bytes, &n);
+    return n;
+}
+
 void sys_env_platform(char *out, size_t size)
 {
     struct utsname name;

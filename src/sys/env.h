@@ -28,6 +28,9 @@ void sys_env_cpu_times(uint64_t *ret_busy_us, uint64_t *ret_total_us);
 uint64_t sys_env_page_size(void);
 /* Raises the soft limit of open files to the hard one; returns the limit in force. */
 uint64_t sys_env_raise_nofile(void);
+/* Processes and threads that this user may have: the limit or the cgroup's, whichever is less; UINT64_MAX =
+ * no limit. */
+uint64_t sys_env_nproc(void);
 /* "linux-6.1.0 x86_64" */
 void sys_env_platform(char *out, size_t size);
 /* What packed environments are made for: "linux-x86_64", and the version of the C library in use ("2.36"). */

@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -380,9 +381,45 @@ def test_every_command_has_help(platform):
         assert f"astra {name}" in platform.astra(name, "--help").stdout
 
 
+DOCTOR_CHECKS = {
+    "platform", "namespaces", "python3", "nofile", "nproc", "memory", "cgroup", "disk", "/dev/shm", "clock", "ray", "driver",
+    "server", "versions", "server clock", "certificates", "ports",
+}  # fmt: skip
+
+
 def test_doctor(platform):
-    checks = {c["check"]: c["verdict"] for c in platform.json("doctor")["checks"]}
-    assert checks["server"] == checks["versions"] == "ok"
+    found = platform.json("doctor")
+    checks = {c["check"]: c for c in found["checks"]}
+    assert set(checks) == DOCTOR_CHECKS
+    assert checks["server"]["verdict"] == checks["versions"]["verdict"] == checks["nproc"]["verdict"] == "ok"
+    for check in checks.values():
+        assert check["verdict"] in ("ok", "warn", "fail") and check["found"]
+        assert (check["advice"] is None) == (check["verdict"] == "ok"), "what is not ok says what to do"
+    assert found["warned"] == sum(c["verdict"] == "warn" for c in checks.values()) and found["failed"] == 0
+    text = platform.astra("doctor").stdout
+    assert re.search(r"^ok +server +answers at http", text, re.M)
+
+
+def test_doctor_fails_where_nothing_can_run(platform):
+    """Under a limit of 500 files and of 300 threads: both are told, and the exit status says it."""
+    words = f"ulimit -n 500 && ulimit -u 300 && exec {platform.program} doctor -o json"
+    done = subprocess.run(["bash", "-c", words], env=platform.environment(), capture_output=True, text=True, timeout=60)
+    checks = {c["check"]: c for c in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1 and json.loads(done.stdout)["failed"] == 1
+    assert (checks["nofile"]["verdict"], checks["nproc"]["verdict"]) == ("fail", "warn")
+    assert "LimitNOFILE" in checks["nofile"]["advice"] and "500" in checks["nofile"]["found"]
+
+
+def test_doctor_sees_a_ray_of_somebody_else(platform):
+    with socket.socket() as ray:
+        ray.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ray.bind(("127.0.0.1", 8265))
+            ray.listen()
+        except OSError:
+            pass  # somebody has it already
+        checks = {c["check"]: c for c in platform.json("doctor")["checks"]}
+    assert checks["ray"]["verdict"] == "warn" and "8265" in checks["ray"]["found"]
 
 
 def test_env_passes_on(platform, tmp_path):
