@@ -21,6 +21,7 @@ struct store {
     struct a_list batch;     /* with the worker */
     uint64_t batch_revision; /* the worker's */
     bool busy, read_only;
+    uint64_t failures;
 };
 
 static void batch_start(struct store *s);
@@ -47,6 +48,7 @@ static void batch_tell(struct store *s)
         struct store_txn *txn = a_list_entry(l, struct store_txn, link);
         A_ERROR_AUTO struct a_error error = txn->error;
         txn->error = A_ERROR_NONE;
+        s->failures += txn->rc != 0 && txn->rc != -EAGAIN;
         if (txn->rc == 0)
             s->read_only = false;
         else if (error.code == A_CODE_STORE_FULL)
@@ -122,6 +124,11 @@ uint64_t store_epoch(const struct store *s)
 uint64_t store_revision(const struct store *s)
 {
     return s->revision;
+}
+
+uint64_t store_failures(const struct store *s)
+{
+    return s->failures;
 }
 
 bool store_is_read_only(const struct store *s)

@@ -49,6 +49,8 @@ uint64_t store_epoch(const struct store *s);
 uint64_t store_revision(const struct store *s);
 /* True while the disk is full: transactions fail with A_CODE_STORE_FULL until one succeeds. */
 bool store_is_read_only(const struct store *s);
+/* Transactions that failed, those apart whose expectation did not hold. */
+uint64_t store_failures(const struct store *s);
 
 struct store_entry {
     struct a_view key, value;

@@ -22,6 +22,15 @@ static void gauge(struct a_buf *b, const char *name, const char *help, uint64_t 
                strstr(name, "_total") != NULL ? "counter" : "gauge", name, (unsigned long long)value);
 }
 
+static void disk_print(const struct d_agent *a, struct a_buf *b)
+{
+    uint64_t free_bytes, total;
+    if (sys_disk_free(a->data, &free_bytes, &total, NULL) != 0)
+        return;
+    gauge(b, "astra_node_disk_free_bytes", "Free where members and artifacts are", free_bytes);
+    gauge(b, "astra_node_disk_bytes", "Of that disk, in all", total);
+}
+
 static void node_print(struct d_agent *a, struct a_buf *b)
 {
     struct a_capacity left = sl_node_free(&a->node);
@@ -102,6 +111,7 @@ static void metrics_answer(struct d_agent *a, struct net_http_request *request)
     r->request = request;
     a->scrapes++;
     node_print(a, &r->text);
+    disk_print(a, &r->text);
     members_print(a, &r->text);
     if (sys_pool_submit(a->io, a->loop, &r->work, pages_run, pages_done, r) < 0)
         pages_done(r, true);

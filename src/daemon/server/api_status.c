@@ -4,6 +4,7 @@
 
 #include "daemon/server/api.h"
 #include "sys/clock.h"
+#include "sys/file.h"
 
 struct census {
     uint32_t nodes[A_NODE_STATE_COUNT], units[A_UNIT_STATE_COUNT], members[A_MEMBER_STATE_COUNT];
@@ -164,8 +165,15 @@ static void metrics_app_units(struct a_buf *b, const struct d_app *app)
     app_metric(b, "astra_server_app_units", app, "which", "ready", s.ready);
     app_metric(b, "astra_server_app_units", app, "which", "failed", s.failed);
     app_metric(b, "astra_server_app_units", app, "which", "lost", s.lost);
-    app_metric(b, "astra_server_app_units", app, "which", "noCapacity",
-               app->fleet != NULL && s.conditions[UNIT_PLACED].reason == A_REASON_NO_CAPACITY ? 1 : 0);
+}
+
+static void metrics_app_capacity(struct a_buf *b, const struct d_app *app)
+{
+    struct unit_fleet_status s = {0};
+    if (app->fleet != NULL)
+        unit_fleet_status(app->fleet, &s);
+    app_metric(b, "astra_server_app_no_capacity", app, NULL, NULL,
+               s.conditions[UNIT_PLACED].reason == A_REASON_NO_CAPACITY ? 1 : 0);
 }
 
 static void metrics_app_requests(struct a_buf *b, const struct d_app *app)
@@ -194,8 +202,9 @@ static void metrics_apps(struct api_call *c, struct a_buf *b)
         const char *name, *type, *help;
         void (*print)(struct a_buf *b, const struct d_app *app);
     } all[] = {
-        {"astra_server_app_units", "gauge", "Units of an app; noCapacity is 1 while one finds no place",
-         metrics_app_units},
+        {"astra_server_app_units", "gauge", "Units of an app", metrics_app_units},
+        {"astra_server_app_no_capacity", "gauge", "1 while a unit of the app finds no place",
+         metrics_app_capacity},
         {"astra_server_app_requests_total", "counter",
          "Finished requests that gateways reported, by how they ended", metrics_app_requests},
         {"astra_server_app_success_ratio", "gauge",
@@ -216,6 +225,23 @@ static uint64_t list_count(const struct a_list *head)
     return n;
 }
 
+static void metrics_events(struct api_call *c, struct a_buf *b)
+{
+    metric_head(b, "astra_server_events_total", "counter", "Events since the start, by reason");
+    for (int i = 0; i < A_REASON_COUNT; i++)
+        a_buf_addf(b, "astra_server_events_total{reason=\"%s\"} %" PRIu64 "\n",
+                   a_reason_name((enum a_reason)i), c->s->event_counts[i]);
+}
+
+static void metrics_disk(struct api_call *c, struct a_buf *b)
+{
+    uint64_t free_bytes, total;
+    if (sys_disk_free(c->s->options.data, &free_bytes, &total, NULL) != 0)
+        return;
+    metric(b, "astra_server_disk_free_bytes", "gauge", "Free where the store and artifacts are", free_bytes);
+    metric(b, "astra_server_disk_bytes", "gauge", "Of that disk, in all", total);
+}
+
 static void metrics_server(struct api_call *c, struct a_buf *b)
 {
     struct net_http_server_stats http;
@@ -224,13 +250,14 @@ static void metrics_server(struct api_call *c, struct a_buf *b)
            store_revision(c->s->store));
     metric(b, "astra_server_store_read_only", "gauge", "1 while the store's disk is full",
            store_is_read_only(c->s->store));
+    metric(b, "astra_server_store_failed_total", "counter", "Writes that the store could not make",
+           store_failures(c->s->store));
     metric(b, "astra_server_connections", "gauge", "Starlink connections", list_count(&c->s->peers));
     metric(b, "astra_server_gateways", "gauge", "Gateways connected", list_count(&c->s->gateways));
     metric(b, "astra_server_gangs", "gauge", "Units being placed", sl_sched_gangs(&c->s->sched));
     metric(b, "astra_server_releases", "gauge", "Claims being released", sl_sched_releases(&c->s->sched));
     metric(b, "astra_server_stale_frames_total", "counter", "Frames of an older attach, dropped",
            c->s->resource.stale);
-    metric(b, "astra_server_events_total", "counter", "Events since the start", c->s->event_sequence);
     metric(b, "astra_server_api_connections", "gauge", "Open API connections", http.connections_open);
     metric(b, "astra_server_api_requests_total", "counter", "API requests", c->api->requests);
     metric(b, "astra_server_api_refused_total", "counter", "API requests answered with a problem",
@@ -281,6 +308,8 @@ void api_handle_METRICS(struct api_call *c)
     metric(&b, "astra_server_orphans", "gauge", "Apps that no store knows", n.orphans);
     metrics_server(c, &b);
     metrics_identity(c->s, &b);
+    metrics_disk(c, &b);
+    metrics_events(c, &b);
     metrics_apps(c, &b);
     net_http_reply_text(c->r, 200, "text/plain; version=0.0.4", a_buf_view(&b));
 }

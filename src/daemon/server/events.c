@@ -36,6 +36,7 @@ void d_event_add(struct server *s, const struct d_app *app, const char *actor, c
                           .revision = revision,
                           .reason = reason,
                           .message = a_buf_steal(&message)};
+    s->event_counts[reason]++;
     if (app != NULL)
         e->app = app->ref;
     snprintf(e->object, sizeof e->object, "%s", object);

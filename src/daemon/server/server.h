@@ -243,6 +243,7 @@ struct server {
     struct unit_withdraw withdraw; /* what gateways acknowledged, and have in flight */
     struct d_event_ring *events;   /* of no app */
     uint64_t event_sequence;
+    uint64_t event_counts[A_REASON_COUNT];
     struct a_list event_watchers; /* struct d_event_watcher.link */
     struct a_list tickets;        /* struct d_ticket.link: bulk connections asked for */
     struct a_list commands;       /* struct d_command.link: to nodes, unanswered */
