@@ -4,6 +4,9 @@
 
 #include "gateway/gateway.h"
 
+/* Nothing is called stuck before it has waited so long. */
+#define GW_STUCK_MS 1000
+
 struct gw_update *gw_update_add(struct gw *gw, enum gw_update_type type, struct gw_request *request);
 
 /* table.c */
@@ -28,7 +31,19 @@ void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_
 void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms);
 /* Its waiting requests are answered: the route is gone. */
 void gw_route_abandon(struct gw *gw, struct gw_route *route);
+/* Picked last as from now, longer each time until it answers again. */
+void gw_endpoint_set_aside(struct gw_endpoint *e, const char *error, uint64_t now_ms);
+/* What waits at a stalled endpoint leaves it, as far as it may be sent again and the budget pays. */
+void gw_stuck_resend(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms);
 /* DRAINED, once, when a DRAINING endpoint has nothing in flight. */
 void gw_endpoint_check_drained(struct gw *gw, struct gw_endpoint *e);
+
+/* stall.c: how long an attempt may wait; after an attempt was sent; when an answer began; when somebody has
+ * waited long. */
+uint64_t gw_stall_limit(const struct gw_route *r);
+void gw_stall_sent(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms);
+void gw_stall_answered(struct gw_route *r, struct gw_endpoint *e, uint64_t latency_us, uint64_t now_ms);
+void gw_stall_look(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms);
+void gw_stalls_expire(struct gw *gw, uint64_t now_ms);
 
 #endif

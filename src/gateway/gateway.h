@@ -63,6 +63,8 @@ struct gw_route {
     struct a_list waiting; /* gw_request.link, in order of arrival */
     struct a_list queued;  /* gw.queued, while somebody waits */
     uint64_t n_waiting, n_in_flight;
+    uint64_t answer_us,
+        answered_ms; /* mean time until an answer begins (the last ones weigh most); the last */
     /* totals since the process began, for metrics */
     uint64_t requests, retried, waited, by_cause[GW_CAUSE_COUNT];
 };
@@ -84,7 +86,9 @@ struct gw_endpoint {
     uint32_t in_flight;
     uint32_t failures_in_a_row;
     uint64_t aside_until_ms, failed_at_ms;
-    bool lost; /* a connection broke since it answered last */
+    bool lost;            /* a connection broke since it answered last */
+    struct a_timer stall; /* of gw.stalls, while somebody waits for an answer */
+    uint64_t progress_ms; /* when an answer began last; with nothing in flight before: when one was sent */
     uint64_t last_pick_ms;
     struct a_list requests; /* gw_request.link of attempts under way */
     struct a_list held;     /* gw_request.link: lost here, not paid for, waiting for the verdict */
@@ -95,6 +99,7 @@ struct gw_endpoint {
 
 #define GW_TRIED_MAX 4
 #define GW_TRIES_MAX 6
+#define GW_LOST_MAX 3      /* a request that so many replicas did not survive may be what kills them */
 #define GW_VERDICT_MS 2000 /* a dead replica is known to the server in well under a second */
 
 enum gw_request_state {
@@ -115,11 +120,12 @@ struct gw_request {
     struct gw_endpoint *endpoint; /* of the attempt under way, or where it is held */
     struct a_unit_name last_unit; /* where it was sent last */
     uint64_t begun_ms, sent_ms;
-    uint32_t tries;
+    uint32_t tries, lost;         /* attempts; those whose connection broke */
     uint64_t tried[GW_TRIED_MAX]; /* hashes of the endpoints tried */
     bool safe_method;             /* GET, HEAD, OPTIONS, TRACE, PUT, DELETE (RFC 9110, 9.2.2) */
     bool replayable;              /* the whole body is kept; the daemon clears it when it is not */
     bool free_resend_used;
+    bool stall_resend_used;
 };
 
 enum gw_event_type {
@@ -196,6 +202,7 @@ struct gw {
     struct a_map places;    /* by host and prefix */
     struct a_map endpoints; /* by id */
     struct a_heap timers;   /* gw_request.timer */
+    struct a_heap stalls;   /* gw_endpoint.stall */
     struct gw_budget budget;
     struct a_list queued; /* gw_route.queued: routes with somebody waiting */
     struct a_buf key;     /* of the look-up under way */
@@ -205,6 +212,7 @@ struct gw {
     bool in_view, in_snapshot;
     uint64_t n_waiting, n_in_flight, no_route;
     size_t n_gone; /* endpoints that are gone */
+    uint64_t stalled; /* endpoints that were set aside for giving no answers, total */
 };
 
 void gw_init(struct gw *gw, const struct gw_options *options);

@@ -41,6 +41,7 @@ static void place_take(struct gw *gw, struct gw_request *req, struct gw_endpoint
     if (req->tries < GW_TRIED_MAX)
         req->tried[req->tries] = endpoint_key(e);
     req->tries++;
+    gw_stall_sent(gw, e, now_ms);
 }
 
 static void place_release(struct gw *gw, struct gw_request *req)
@@ -281,6 +282,17 @@ void gw_request_begin(struct gw *gw, const struct gw_event *e)
         send_or_wait(gw, req, e->now_ms);
 }
 
+void gw_endpoint_set_aside(struct gw_endpoint *e, const char *error, uint64_t now_ms)
+{
+    uint64_t pause = (uint64_t)ASIDE_MIN_MS << A_MIN(e->failures_in_a_row, 7u);
+    snprintf(e->error, sizeof e->error, "%s", error);
+    e->counts.failed++;
+    e->failures_in_a_row++;
+    e->failed_at_ms = now_ms;
+    e->aside_until_ms = now_ms + A_MIN(pause, (uint64_t)ASIDE_MAX_MS);
+    e->reported = false;
+}
+
 static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const char *error,
                            uint64_t sent_ms, uint64_t now_ms)
 {
@@ -305,7 +317,7 @@ static void endpoint_blame(struct gw_endpoint *e, enum gw_failure failure, const
 static bool may_resend(const struct gw *gw, const struct gw_request *req, enum gw_failure failure)
 {
     if (gw->options.no_resend || req->route == NULL || !req->replayable || req->tries >= GW_TRIES_MAX ||
-        failure == GW_FAILURE_TIMEOUT)
+        req->lost >= GW_LOST_MAX || failure == GW_FAILURE_TIMEOUT)
         return false;
     bool nothing_done = failure == GW_FAILURE_REFUSED || failure == GW_FAILURE_UNAVAILABLE;
     return nothing_done || req->safe_method || req->route->idempotent;
@@ -324,7 +336,10 @@ static bool resend_paid(struct gw *gw, struct gw_request *req, bool dead, uint64
 static void give_up(struct gw *gw, struct gw_request *req, enum gw_failure failure, bool draining)
 {
     enum gw_cause cause = draining ? GW_CAUSE_DRAIN : GW_CAUSE_NODE_LOST;
-    if (failure == GW_FAILURE_TIMEOUT)
+    if (failure == GW_FAILURE_LOST && req->lost >= GW_LOST_MAX)
+        answer(gw, req, 502, cause, 0,
+               "every replica that got this request was lost: it may be what kills them");
+    else if (failure == GW_FAILURE_TIMEOUT)
         answer(gw, req, 504, GW_CAUSE_TIMEOUT, 0, "no answer within the route's timeout");
     else if (failure == GW_FAILURE_UNAVAILABLE)
         answer(gw, req, 503, cause, 1, "the replica does not take requests");
@@ -403,6 +418,7 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
     if (!committed && req->state != GW_REQUEST_SENT)
         return; /* its attempt was dropped before: ABORT and failure crossed */
     bool lost_before = from->lost;
+    req->lost += e->failure == GW_FAILURE_LOST;
     if (from->state != WIRE_SL_ENDPOINT_DEAD)
         endpoint_blame(from, e->failure, e->error, req->sent_ms, e->now_ms);
     place_release(gw, req);
@@ -426,6 +442,7 @@ void gw_request_committed(struct gw *gw, const struct gw_event *e)
     struct gw_request *req = e->request;
     a_assert(req->state == GW_REQUEST_SENT);
     req->state = GW_REQUEST_COMMITTED;
+    gw_stall_answered(req->route, req->endpoint, e->latency_us, e->now_ms);
     req->endpoint->failures_in_a_row = 0;
     req->endpoint->lost = false;
     req->endpoint->aside_until_ms = 0;
@@ -476,9 +493,26 @@ void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
         if (req->state != GW_REQUEST_SENT || !may_resend(gw, req, GW_FAILURE_LOST))
             continue; /* committed, or not to be repeated: its own connection tells how it ends */
         gw_update_add(gw, GW_ABORT, req);
+        req->lost++;
         place_release(gw, req);
         req->state = GW_REQUEST_IDLE;
         resend_or_give_up(gw, req, e, GW_FAILURE_LOST, false, now_ms);
+    }
+}
+
+void gw_stuck_resend(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
+{
+    a_list_foreach_safe (l, &e->requests) {
+        struct gw_request *req = a_list_entry(l, struct gw_request, link);
+        if (req->state != GW_REQUEST_SENT || now_ms - req->sent_ms < gw_stall_limit(req->route) ||
+            req->stall_resend_used || !may_resend(gw, req, GW_FAILURE_LOST) ||
+            !gw_budget_take(&gw->budget, now_ms))
+            continue;
+        req->stall_resend_used = true;
+        gw_update_add(gw, GW_ABORT, req);
+        place_release(gw, req);
+        req->state = GW_REQUEST_IDLE;
+        resend(gw, req, e, now_ms);
     }
 }
 

@@ -289,6 +289,7 @@ static void endpoint_free(struct gw *gw, struct gw_endpoint *e)
         route_unlink(a_map_entry(l, struct gw_route, by_id), e);
     }
     a_map_remove(&gw->endpoints, &e->by_id);
+    a_heap_remove(&gw->stalls, &e->stall);
     a_free(e->id);
     a_free(e->application);
     a_free(e->name);

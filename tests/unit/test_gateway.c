@@ -207,6 +207,27 @@ static void test_what_may_be_sent_again(void **state)
     done(w, 180002, &r);
 }
 
+/* 4: what kills one replica may kill the next. */
+static void test_a_request_that_kills(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", true, 0);
+    for (int i = 0; i < 6; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "e%d", i);
+        endpoint(w, 0, id, id, WIRE_SL_ENDPOINT_UP);
+    }
+    request(w, 0, &r, "POST");
+    for (uint64_t i = 1; i < GW_LOST_MAX; i++) {
+        failed(w, i, &r, GW_FAILURE_LOST);
+        sent_to(w, 0);
+    }
+    failed(w, 9, &r, GW_FAILURE_LOST);
+    assert_int_equal(status_of(w), 502);
+    done(w, 9, &r);
+}
+
 static void test_nothing_is_sent_again_when_told_so(void **state)
 {
     struct world *w = *state;
@@ -291,7 +312,7 @@ static void test_held_until_the_verdict(void **state)
     assert_int_equal(status_of(w), 502);
     failed(w, 5, &r[0], GW_FAILURE_LOST);
     assert_int_equal(w->u[0].type, GW_WAIT);
-    assert_int_equal(gw_deadline(&w->gw), 5 + GW_VERDICT_MS);
+    assert_int_equal(a_heap_deadline(&w->gw.timers), 5 + GW_VERDICT_MS);
     step(w, (struct gw_event){.type = GW_TIME, .now_ms = 5 + GW_VERDICT_MS});
     assert_ptr_equal(w->u[0].request, &r[0]);
     assert_int_equal(status_of(w), 502);
@@ -347,6 +368,101 @@ static void test_set_aside_and_back(void **state)
     done(w, 300, &r);
     committed(w, 301, &probe);
     done(w, 301, &probe);
+}
+
+static void committed_after(struct world *w, uint64_t now_ms, struct gw_request *req, uint64_t latency_ms)
+{
+    step(w, (struct gw_event){
+                .type = GW_COMMITTED, .now_ms = now_ms, .request = req, .latency_us = latency_ms * 1000});
+    done(w, now_ms, req);
+}
+
+static struct gw_endpoint *find(struct world *w, const char *id)
+{
+    return gw_endpoint_find(&w->gw, a_view_str(id));
+}
+
+/* Two requests at each endpoint; those at e2 are answered. */
+static void stall_begin(struct world *w, struct gw_request r[4])
+{
+    route(w, "r", "*", "/ocr", true, 2);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_DRAINING);
+    for (int i = 0; i < 2; i++)
+        request(w, 0, &r[i], "POST");
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    for (int i = 2; i < 4; i++) {
+        request(w, 100, &r[i], "POST");
+        assert_string_equal(sent_to(w, 0), "e2");
+        committed_after(w, 110, &r[i], 10);
+    }
+}
+
+/* 12 */
+static void test_stalled_among_others_that_answer(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[4], probe;
+    stall_begin(w, r);
+    assert_int_equal(gw_deadline(&w->gw), 1000);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 1000});
+    assert_int_equal(w->n, 4); /* both leave it */
+    assert_int_equal(w->u[0].type, GW_ABORT);
+    assert_string_equal(sent_to(w, 1), "e2");
+    assert_string_equal(sent_to(w, 3), "e2");
+    assert_int_equal(w->gw.stalled, 1);
+    assert_non_null(strstr(find(w, "e1")->error, "no answer for 1000 ms to 2 requests"));
+    for (int i = 0; i < 2; i++)
+        committed_after(w, 1010, &r[i], 10);
+    /* later one request finds out whether it is well, and leaves it alone when it is not */
+    find(w, "e2")->last_pick_ms = 1300;
+    request(w, 1300, &probe, "POST");
+    assert_string_equal(sent_to(w, 0), "e1");
+    request(w, 1310, &r[0], "POST");
+    assert_string_equal(sent_to(w, 0), "e2");
+    committed_after(w, 1320, &r[0], 10);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 2300});
+    assert_string_equal(sent_to(w, 1), "e2");
+    committed_after(w, 2310, &probe, 10);
+}
+
+static void test_one_long_request_is_no_stall(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[4];
+    stall_begin(w, r);
+    committed_after(w, 200, &r[1], 200);
+    request(w, 900, &r[2], "POST");
+    assert_string_equal(sent_to(w, 0), "e2");
+    committed_after(w, 1300, &r[2], 10);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 1000 + 300});
+    for (uint64_t at = gw_deadline(&w->gw); w->gw.stalled == 0; at = gw_deadline(&w->gw)) {
+        request(w, at, &r[2], "POST");
+        committed_after(w, at, &r[2], 10);
+        step(w, (struct gw_event){.type = GW_TIME, .now_ms = at});
+        assert_int_equal(w->n, 0); /* set aside, but the one that waits stays */
+    }
+    assert_int_equal(find(w, "e1")->in_flight, 1);
+    committed_after(w, 20000, &r[0], 20000);
+    assert_int_equal(find(w, "e1")->failures_in_a_row, 0);
+}
+
+static void test_all_slow_is_no_stall(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[4];
+    route(w, "r", "*", "/ocr", true, 2);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    for (int i = 0; i < 4; i++)
+        request(w, 0, &r[i], "POST");
+    for (uint64_t at = 1000; at < 20000; at += 1000) {
+        step(w, (struct gw_event){.type = GW_TIME, .now_ms = at});
+        assert_int_equal(w->n, 0);
+    }
+    assert_int_equal(w->gw.stalled, 0);
+    for (int i = 0; i < 4; i++)
+        committed_after(w, 20000, &r[i], 20000);
 }
 
 static void test_limits(void **state)
@@ -466,7 +582,7 @@ static void test_suspect_rather_than_refusal(void **state)
     assert_int_equal(r[2].state, GW_REQUEST_WAITING);
     endpoint(w, 3, "e1", "u1", WIRE_SL_ENDPOINT_UP); /* still aside: nothing new is known of it */
     assert_int_equal(r[2].state, GW_REQUEST_WAITING);
-    step(w, (struct gw_event){.type = GW_TIME, .now_ms = gw_deadline(&w->gw)});
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = a_heap_deadline(&w->gw.timers)});
     assert_string_equal(sent_to(w, 0), "e1");
     done(w, 2000, &r[1]);
     done(w, 2000, &r[2]);
@@ -621,11 +737,15 @@ int main(void)
         T(test_cap_and_order_of_waiting),
         T(test_nobody_is_ready_then_somebody_is),
         T(test_what_may_be_sent_again),
+        T(test_a_request_that_kills),
         T(test_nothing_is_sent_again_when_told_so),
         T(test_never_after_commit),
         T(test_dead_endpoint),
         T(test_held_until_the_verdict),
         T(test_drain),
+        T(test_stalled_among_others_that_answer),
+        T(test_one_long_request_is_no_stall),
+        T(test_all_slow_is_no_stall),
         T(test_set_aside_and_back),
         T(test_limits),
         T(test_snapshot_replaces_all),

@@ -41,6 +41,7 @@ struct d_gw_app {
     X(bytes_out, "astra_gateway_sent_bytes_total", "Bytes of answers' bodies") \
     X(malformed, "astra_gateway_malformed_total", "Requests refused before they were routed") \
     X(timeouts, "astra_gateway_client_timeouts_total", "Clients that were too slow") \
+    X(stalled, "astra_gateway_stalled_total", "Times a replica was set aside that gave no answers while others did") \
     X(log_dropped, "astra_gateway_access_log_dropped_total", "Lines of the access log that were lost")
 #define D_GW_GAUGES(X) \
     X(connections, "astra_gateway_connections", "Client connections open") \

@@ -207,6 +207,7 @@ void d_gw_worker_report(struct d_gw_worker *w)
     part_endpoints(w, p);
     part_apps(w, p);
     w->totals.log_dropped = w->access.dropped;
+    w->totals.stalled = w->core.stalled;
     p->totals = w->totals;
     w->part_ready(w->part_ctx, p);
 }
