@@ -59,7 +59,8 @@ struct unit_route {
     const char *rewrite; /* NULL = the path is sent unchanged */
     const char *policy;
     uint64_t timeout_ms, idle_ms, wait_ms, max_body, retry_body;
-    uint32_t max_ongoing; /* of the ingress deployment when the config says so, else Ray's default of 5 */
+    uint32_t max_ongoing; /* of the ingress deployment when the config says so, else Ray's default of 5; a
+                             head's word on it counts more */
     bool idempotent;
 };
 

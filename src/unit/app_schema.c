@@ -129,7 +129,7 @@ static const struct unit_field head_fields[] = {
      .doc = "replicas on the head; auto = only without workers"},
     {"stability", UNIT_WORD, REPLACE, NOT_YET(STARLINK), .fallback = "\"stable\"",
      WORDS("any", "stable", "spot"), .doc = "kind of node"},
-    {"timeout", UNIT_DURATION, REPLACE, NOT_YET(LATER), .fallback = "\"30s\"",
+    {"timeout", UNIT_DURATION, REPLACE, .fallback = "\"30s\"",
      .doc = "a head that does not answer for so long is replaced"},
     END,
 };

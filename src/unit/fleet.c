@@ -144,7 +144,8 @@ static void member_take(struct unit *unit, struct fleet_member *m, const struct 
         a_arena_strndup(&unit->fleet->arena, r->message.len > 0 ? r->message.ptr : "", r->message.len);
     struct unit_fleet *self = unit->fleet;
     bool changed = m->restored || m->serve != r->serve || m->warmed != r->warmed ||
-                   m->endpoints != r->endpoints || !a_digest_equal(&m->deployed, &r->deployed);
+                   m->endpoints != r->endpoints || !a_digest_equal(&m->deployed, &r->deployed) ||
+                   m->silent != r->silent || m->overdue != r->overdue;
     if (m->restored)
         strays_yield(unit, m);
     m->restored = false;
@@ -155,6 +156,8 @@ static void member_take(struct unit *unit, struct fleet_member *m, const struct 
     m->serve_reason = r->reason;
     m->deployed = r->deployed;
     m->warmed = r->warmed;
+    m->silent = r->silent;
+    m->overdue = r->overdue;
     m->endpoints = r->endpoints;
     if (m->node_state == A_NODE_JOINING || m->node_state == A_NODE_DEAD)
         m->node_state = A_NODE_UP; /* it speaks */

@@ -110,6 +110,7 @@ enum unit_serve {
     UNIT_SERVE_NONE,      /* not there yet */
     UNIT_SERVE_DEPLOYING, /* a config is being taken in */
     UNIT_SERVE_RUNNING,   /* every Serve application RUNNING, each route has a live replica */
+    UNIT_SERVE_LIMPING,   /* an application is UNHEALTHY, yet each route has a live replica */
     UNIT_SERVE_UNHEALTHY, /* up, but not that */
     UNIT_SERVE_FAILED,    /* refused, or DEPLOY_FAILED: reason and message say why */
 };
@@ -137,6 +138,7 @@ struct unit_report {
     bool head;
     /* heads only */
     bool warmed;
+    bool silent, overdue; /* it does not answer its agent; for its `timeout` */
     enum unit_serve serve;
     uint32_t endpoints;       /* how many answer */
     struct a_digest deployed; /* revision whose config Serve runs; zero = none */

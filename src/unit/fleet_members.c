@@ -42,6 +42,8 @@ static void unit_judge(struct unit *unit)
     unit->awaits_worker = coming;
     if (head != NULL && head->node_drains)
         reason = A_REASON_DRAINED;
+    else if (head != NULL && head->overdue && head->sm.state == A_MEMBER_UP)
+        reason = A_REASON_HEAD_LOST; /* it serves on until another one does */
     else if (unhealthy && unit->reason == A_REASON_HEAD_LOST)
         reason = A_REASON_HEAD_LOST;
     else if (unhealthy && self->now_ms - unit->unhealthy_ms >= UNIT_UNHEALTHY_MS)

@@ -34,7 +34,8 @@ static bool deployed_matches(const struct unit *unit, const struct fleet_member 
 static bool head_serves(const struct fleet_member *head)
 {
     return head->sm.state == A_MEMBER_UP && head->endpoints > 0 &&
-           (head->serve == UNIT_SERVE_RUNNING || head->serve == UNIT_SERVE_DEPLOYING);
+           (head->serve == UNIT_SERVE_RUNNING || head->serve == UNIT_SERVE_DEPLOYING ||
+            head->serve == UNIT_SERVE_LIMPING);
 }
 
 /* After a restart the record may be older than what was put into the unit since. */
@@ -118,12 +119,13 @@ static void observe_serving(struct unit *unit, struct fleet_member *head)
             observe_update(unit, head);
         return;
     }
-    bool restarting = head->sm.state != A_MEMBER_UP;
+    bool restarting = head->sm.state != A_MEMBER_UP, lost = restarting || head->silent;
     unit->unhealthy_ms = unit->fleet->now_ms;
-    unit_endpoints_set(unit, restarting ? UNIT_ENDPOINTS_DEAD : UNIT_ENDPOINTS_DRAINING);
-    unit_move(unit, A_UNIT_UNHEALTHY, restarting ? A_REASON_HEAD_LOST : A_REASON_HEALTH_CHECK_FAILED,
-              restarting ? "its head is starting again"
-                         : printf_arena(unit, "Serve is not healthy", head->message));
+    unit_endpoints_set(unit, lost ? UNIT_ENDPOINTS_DEAD : UNIT_ENDPOINTS_DRAINING);
+    unit_move(unit, A_UNIT_UNHEALTHY, lost ? A_REASON_HEAD_LOST : A_REASON_HEALTH_CHECK_FAILED,
+              restarting     ? "its head is starting again"
+              : head->silent ? "its head does not answer, and no replica does"
+                             : printf_arena(unit, "Serve is not healthy", head->message));
 }
 
 static void observe_unhealthy(struct unit *unit, struct fleet_member *head)

@@ -254,6 +254,8 @@ static const char *leave_message(const struct unit *unit, enum a_reason reason)
         return "its revision is undone";
     case A_REASON_SUPERSEDED:
         return "replaced by another revision";
+    case A_REASON_HEAD_LOST:
+        return "its head did not answer any more";
     default:
         return unit->message;
     }

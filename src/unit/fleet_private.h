@@ -38,7 +38,7 @@ struct fleet_member {
     enum unit_serve serve;
     enum a_reason serve_reason;
     struct a_digest deployed;
-    bool warmed;
+    bool warmed, silent, overdue;
     uint32_t endpoints;
 };
 

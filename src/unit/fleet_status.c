@@ -52,6 +52,39 @@ static const struct unit *worst_failure(const struct unit_fleet *self)
     return worst;
 }
 
+/* A unit that serves, but without its head, or with fewer replicas than it should have. */
+static const struct unit *limping(const struct unit_fleet *self, const char **ret_why)
+{
+    fleet_foreach_unit (u, self) {
+        const struct fleet_member *head = unit_head(u);
+        if (!unit_live(u) || !unit_serving(u) || head == NULL)
+            continue;
+        *ret_why = head->silent ? "its head does not answer" : "a Serve application is UNHEALTHY";
+        if (head->silent || head->serve == UNIT_SERVE_LIMPING)
+            return u;
+    }
+    return NULL;
+}
+
+static void status_degraded(const struct unit_fleet *self, const struct unit_fleet_status *s,
+                            struct unit_condition *c)
+{
+    const struct unit *unit = worst_failure(self);
+    const char *why = "";
+    char text[128];
+    snprintf(text, sizeof text, "%u of %u units are ready", s->ready, s->wanted);
+    if (unit != NULL) {
+        condition(c, true, unit->reason, unit->message);
+    } else if (self->poisoned) {
+        condition(c, true, A_REASON_POISON_SUSPECTED, "");
+    } else if ((unit = limping(self, &why)) != NULL) {
+        snprintf(text, sizeof text, "unit %s serves on, but %s", unit->name.s, why);
+        condition(c, true, A_REASON_HEALTH_CHECK_FAILED, text);
+    } else {
+        condition(c, s->ready < s->wanted, A_REASON_NONE, text);
+    }
+}
+
 static void status_placed(struct unit_fleet *self, struct unit_fleet_status *s)
 {
     const struct unit *u = waiting_for_room(self);
@@ -83,16 +116,10 @@ static void status_health(struct unit_fleet *self, struct unit_fleet_status *s)
 {
     uint32_t unavailable = self->desired.rollout.max_unavailable;
     uint32_t floor = s->wanted > unavailable ? s->wanted - unavailable : A_MIN(s->wanted, 1);
-    const struct unit *failure = worst_failure(self);
     char text[64];
     snprintf(text, sizeof text, "%u of %u units are ready", s->ready, s->wanted);
     condition(&s->conditions[UNIT_AVAILABLE], s->ready >= floor, A_REASON_NONE, text);
-    if (failure != NULL)
-        condition(&s->conditions[UNIT_DEGRADED], true, failure->reason, failure->message);
-    else if (self->poisoned)
-        condition(&s->conditions[UNIT_DEGRADED], true, A_REASON_POISON_SUSPECTED, "");
-    else
-        condition(&s->conditions[UNIT_DEGRADED], s->ready < s->wanted, A_REASON_NONE, text);
+    status_degraded(self, s, &s->conditions[UNIT_DEGRADED]);
 }
 
 /* When each condition last changed its mind, not its words. */

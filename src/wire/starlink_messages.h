@@ -104,7 +104,8 @@
     F(STR, 4, application, CRIT, 0, 256) \
     F(STR, 5, route_prefix, OPT, 0, 512) \
     F(BOOL, 6, proxy, OPT, 0, 0)            /* Ray's own proxy, not a replica */ \
-    F(BOOL, 7, healthy, OPT, 0, 0)
+    F(BOOL, 7, healthy, OPT, 0, 0) \
+    F(U32, 8, max_ongoing, OPT, 0, 0)       /* as Serve says, which knows what the code sets; 0 = not said */
 
 /* So many requests took so long: `index` of the bounds in types/latency.h. */
 #define WIRE_SL_BUCKET(F) \
@@ -313,7 +314,9 @@
     F(BOOL, 24, orphan, OPT, 0, 0)          /* an operator or a store must claim it */ \
     F(U64, 25, sequence, OPT, 0, 0)         /* one counter with BEAT */ \
     F(U32, 26, restarts, OPT, 0, 0)         /* of the member inside the budget's window */ \
-    F(I64, 27, exit_status, OPT, 0, 0)      /* EXITED: status, or minus the signal */
+    F(I64, 27, exit_status, OPT, 0, 0)      /* EXITED: status, or minus the signal */ \
+    F(BOOL, 28, silent, OPT, 0, 0)          /* a head that has not answered for a while; it may serve on */ \
+    F(BOOL, 29, overdue, OPT, 0, 0)         /* ... for its `timeout` */
 
 /* A new Serve config for a running unit, sent to its head's node: fetch the revision, PUT it. */
 #define WIRE_SL_UNIT_CONFIG(F) \

@@ -319,6 +319,85 @@ static void test_unhealthy_leaves_routing_and_is_replaced(void **state)
     assert_int_equal(status(w).ready, 2);
 }
 
+/* U6: what a head started serves on without it; when it stays silent the unit is replaced in order. */
+static void test_silent_head(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    struct unit_report r = report_of(w, &u, 0, A_MEMBER_UP);
+    serves(w, &r, 1);
+    r.silent = true;
+    send(w, &r);
+    struct unit_condition degraded = status(w).conditions[UNIT_DEGRADED];
+    assert_true(degraded.status && degraded.reason == A_REASON_HEALTH_CHECK_FAILED);
+    assert_non_null(strstr(degraded.message, u.name.s));
+    sleep_ms(w, UNIT_UNHEALTHY_MS);
+    assert_int_equal(find(w, &u).state, A_UNIT_READY);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 0);
+    r.silent = false;
+    send(w, &r);
+    assert_false(status(w).conditions[UNIT_DEGRADED].status);
+
+    r.silent = r.overdue = true;
+    send(w, &r);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
+    assert_int_equal(count(w, UNIT_ACTION_ENDPOINTS), 0); /* it serves on meanwhile */
+    all_ready(w);
+    assert_int_equal(acted(w, UNIT_ACTION_ENDPOINTS, 1)->endpoints, UNIT_ENDPOINTS_DRAINING);
+    assert_int_equal(acted(w, UNIT_ACTION_RELEASE, 0)->reason, A_REASON_HEAD_LOST);
+    assert_int_equal(status(w).ready, 2);
+}
+
+static void test_silent_head_that_speaks_in_time(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    struct unit_report r = report_of(w, &u, 0, A_MEMBER_UP);
+    serves(w, &r, 1);
+    r.silent = r.overdue = true;
+    send(w, &r);
+    assert_int_equal(n_units(w), 3);
+    r.silent = r.overdue = false;
+    send(w, &r);
+    assert_int_equal(n_units(w), 2); /* the one that was to replace it is one too many */
+    assert_int_equal(find(w, &u).state, A_UNIT_READY);
+}
+
+static void test_silent_head_without_replicas(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    struct unit_report r = report_of(w, &u, 0, A_MEMBER_UP);
+    serves(w, &r, 1);
+    r.silent = true;
+    r.endpoints = 0;
+    send(w, &r);
+    assert_int_equal(find(w, &u).reason, A_REASON_HEAD_LOST);
+    assert_int_equal(acted(w, UNIT_ACTION_ENDPOINTS, 0)->endpoints, UNIT_ENDPOINTS_DEAD);
+    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1); /* at once */
+}
+
+/* One of several replicas is gone: its siblings are not taken from routing for that. */
+static void test_unhealthy_application_with_live_replicas(void **state)
+{
+    struct world *w = running(state);
+    struct unit_info u;
+    unit_at(w, 0, &u);
+    struct unit_report r = report_of(w, &u, 0, A_MEMBER_UP);
+    serves(w, &r, 1);
+    r.serve = UNIT_SERVE_LIMPING;
+    send(w, &r);
+    assert_int_equal(find(w, &u).state, A_UNIT_READY);
+    assert_int_equal(count(w, UNIT_ACTION_ENDPOINTS), 0);
+    assert_true(status(w).conditions[UNIT_DEGRADED].status);
+    r.endpoints = 0;
+    send(w, &r);
+    assert_int_equal(find(w, &u).state, A_UNIT_UNHEALTHY);
+}
+
 static void test_node_of_a_head_drains(void **state)
 {
     struct world *w = running(state);
@@ -746,6 +825,10 @@ int main(void)
         T(test_start_fails_for_the_apps_fault),
         T(test_start_fails_by_accident),
         T(test_unhealthy_leaves_routing_and_is_replaced),
+        T(test_silent_head),
+        T(test_silent_head_that_speaks_in_time),
+        T(test_silent_head_without_replicas),
+        T(test_unhealthy_application_with_live_replicas),
         T(test_node_of_a_head_drains),
         T(test_silent_node_drains_on),
         T(test_worker_lost_is_replaced_alone),

@@ -228,6 +228,10 @@ static void test_no_capacity_explains(void **state)
     assert_non_null(strstr(b.ptr, "1 cordoned"));
     assert_non_null(strstr(b.ptr, "1 too little free memory"));
     assert_int_equal(sl_sched_gangs(&w->sched), 0);
+    failed.explain.unfit[SL_UNFIT_REFUSED] = 1;
+    failed.explain.refused = A_REASON_PORT_TAKEN;
+    sl_explain_print(&b, &failed.explain);
+    assert_non_null(strstr(b.ptr, "1 refused the claim a moment ago (PortTaken)"));
 }
 
 /* What an operator would change first stands first: the nodes that only lack room, by how much of the member

@@ -9,15 +9,19 @@
 #define WARM_AGAIN_MS 500
 #define WARM_TIMEOUT_MS 30000 /* a model's first run may take long */
 #define HEALTHZ "/-/healthz"
+#define PROBE_TIMEOUT_MS 2000
+#define PROBE_MISSES 2
 
 struct d_endpoint {
     struct a_list link;
     struct d_serve *serve;
     char *name, *app, *ip, *prefix;
     uint16_t port;
+    uint32_t max_ongoing;
     bool is_proxy, listed;
-    bool healthy; /* the warm-up was answered */
-    bool dead;    /* its process ended; Serve may list it for a while */
+    bool healthy;    /* the warm-up was answered */
+    bool dead;       /* its process ended; Serve may list it for a while */
+    uint32_t misses; /* while the head is silent */
     struct sys_process *process;
     struct net_http_call *call;
     struct sys_timer timer;
@@ -71,6 +75,36 @@ static void warm_ask(void *ctx)
         return;
     if (net_http_client_send(e->serve->member->agent->http, &call, warm_done, e, &e->call, NULL) < 0)
         sys_timer_set_in(&e->timer, WARM_AGAIN_MS);
+}
+
+/* ---- while the head is silent ---- */
+
+static void probe_done(void *ctx, const struct net_http_answer *answer)
+{
+    struct d_endpoint *e = ctx;
+    e->call = NULL;
+    bool answers = answer->rc == 0 && answer->status < 400;
+    e->misses = answers ? 0 : e->misses + 1;
+    if (e->misses < PROBE_MISSES)
+        return;
+    e->misses = 0;
+    e->healthy = false;
+    sys_timer_set_in(&e->timer, WARM_AGAIN_MS); /* in use again when it answers again */
+    sys_log(WARN, "agent", "serve.replica_silent", "a replica does not answer, and neither does its head",
+            SYS_STR("unit", e->serve->member->id.unit.s), SYS_STR("replica", e->name));
+    d_serve_look(e->serve);
+}
+
+void d_endpoints_probe(struct d_serve *s)
+{
+    a_list_foreach (it, &s->endpoints) {
+        struct d_endpoint *e = a_list_entry(it, struct d_endpoint, link);
+        const struct net_http_call_options call = {
+            .host = e->ip, .port = e->port, .target = HEALTHZ, .timeout_ms = PROBE_TIMEOUT_MS};
+        if (e->healthy && !e->dead && e->call == NULL &&
+            net_http_client_send(s->member->agent->http, &call, probe_done, e, &e->call, NULL) < 0)
+            e->call = NULL;
+    }
 }
 
 /* ---- the process behind it ---- */
@@ -150,6 +184,8 @@ bool d_endpoints_merge(struct d_serve *s)
             if (e == NULL)
                 e = endpoint_new(s, &app->endpoints[j], app);
             e->listed = true;
+            changed = changed || e->max_ongoing != app->endpoints[j].max_ongoing;
+            e->max_ongoing = app->endpoints[j].max_ongoing;
             process_watch(e, app->endpoints[j].pid);
         }
     }
@@ -187,7 +223,8 @@ void d_endpoints_report(const struct d_serve *s, struct a_arena *arena, struct w
                                             .application = a_view_str(e->app),
                                             .route_prefix = a_view_str(e->prefix),
                                             .proxy = e->is_proxy,
-                                            .healthy = e->healthy};
+                                            .healthy = e->healthy,
+                                            .max_ongoing = e->is_proxy ? 0 : e->max_ongoing};
     }
     status->targets = list;
     status->n_targets = n;

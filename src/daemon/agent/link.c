@@ -36,6 +36,9 @@ void d_link_event(struct d_agent *a, const struct d_member *m, enum a_reason rea
     if (m != NULL) {
         out.event.unit = m->id.unit;
         out.event.member = m->id.member;
+        const struct sl_claim *c = sl_node_find_number(&a->node, m->number);
+        if (c != NULL)
+            out.event.app = c->app;
     }
     if (a->attached)
         d_link_send(a, &out);

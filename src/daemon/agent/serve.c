@@ -23,6 +23,7 @@
 #define RUNNING_SAME_MS                                                                                      \
     10000 /* RUNNING for so long after the PUT, without a new time of deployment, is believed */
 #define WARM_DEADLINE_MS 120000
+#define HEAD_TIMEOUT_MS 30000
 #define STATUS_MAX (8 << 20)
 #define MESSAGE_BYTES 2000
 
@@ -189,6 +190,7 @@ static void warm_check(struct d_serve *s)
                 s->warm_late = true;
                 d_member_say(s->member, A_REASON_HEALTH_CHECK_FAILED,
                              "the warm-up of %s was not answered in time", s->wanted[i].name);
+                d_link_event(s->member->agent, s->member, A_REASON_HEALTH_CHECK_FAILED, s->member->message);
             }
             return;
         }
@@ -235,6 +237,8 @@ static void get_done(void *ctx, const struct net_http_answer *answer)
         return;
     }
     s->settled = true;
+    d_silence_watch(s);
+    d_silence_broken(s);
     if (m->state.state == A_MEMBER_STARTING)
         d_run_up(m);
     if (d_endpoints_merge(s))
@@ -270,6 +274,7 @@ struct d_serve *d_serve_new(struct d_member *m)
     struct d_serve *s = a_new(struct d_serve);
     s->member = m;
     s->warm_deadline_ms = WARM_DEADLINE_MS;
+    s->timeout_ms = HEAD_TIMEOUT_MS;
     a_list_init(&s->endpoints);
     sys_timer_init(&s->timer, m->agent->loop, timer_fire, s);
     return s;
@@ -278,6 +283,8 @@ struct d_serve *d_serve_new(struct d_member *m)
 void d_serve_forget(struct d_serve *s)
 {
     sys_timer_clear(&s->timer);
+    sys_timer_clear(&s->watch);
+    s->silent = s->overdue = false;
     if (s->call != NULL)
         net_http_call_cancel(s->call);
     s->call = NULL;
@@ -331,6 +338,13 @@ static void warm_read(struct d_serve *s, const struct wire_value *document)
         s->warm_deadline_ms = WARM_DEADLINE_MS;
 }
 
+static void timeout_read(struct d_serve *s, const struct wire_value *document)
+{
+    const char *text = wire_value_string(wire_value_path(document, "spec.head.timeout"), NULL);
+    if (text == NULL || !a_text_duration(a_view_str(text), &s->timeout_ms))
+        s->timeout_ms = HEAD_TIMEOUT_MS;
+}
+
 /* True when the folder says that Serve runs this revision: the agent came back under it. */
 static bool deployed_before(struct d_serve *s)
 {
@@ -371,6 +385,7 @@ void d_serve_deploy(struct d_serve *s)
     if (m->document != NULL) {
         wanted_read(s, wire_value_get(m->document, "serve"));
         warm_read(s, m->document);
+        timeout_read(s, m->document);
         if (!deployed_before(s)) {
             if (!body_make(s))
                 return;
@@ -417,5 +432,7 @@ void d_serve_report(struct d_serve *s, struct a_arena *arena, struct wire_sl_cla
     status->n_apps = n;
     status->deployed = s->deployed;
     status->warmed = s->warmed;
+    status->silent = s->silent;
+    status->overdue = s->overdue;
     d_endpoints_report(s, arena, status);
 }

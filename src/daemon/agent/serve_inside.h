@@ -29,6 +29,10 @@ struct d_serve {
     char *warm_path; /* NULL = /-/healthz */
     uint64_t warm_deadline_ms;
 
+    struct sys_timer watch; /* of the head's silence */
+    uint64_t watched_ms, silent_ms, timeout_ms;
+    bool silent, overdue;
+
     struct a_arena arena; /* of `status` */
     struct unit_ray_status status;
     struct a_list endpoints; /* struct d_endpoint, in Serve's order */
@@ -39,9 +43,15 @@ void d_serve_hurry(struct d_serve *s);
 /* Something about an endpoint changed: is all deployed and warm now? Reports. */
 void d_serve_look(struct d_serve *s);
 
+/* silence.c: from the first answer of a head on; it answered. */
+void d_silence_watch(struct d_serve *s);
+void d_silence_broken(struct d_serve *s);
+
 /* endpoints.c. Merge takes what Serve lists now; true when an endpoint came or went. */
 bool d_endpoints_merge(struct d_serve *s);
 void d_endpoints_clear(struct d_serve *s);
+/* The head is silent: asks each endpoint whether it still answers. */
+void d_endpoints_probe(struct d_serve *s);
 /* The application has an endpoint that answered its warm-up. */
 bool d_endpoints_healthy(const struct d_serve *s, const char *app);
 void d_endpoints_report(const struct d_serve *s, struct a_arena *arena, struct wire_sl_claim_status *status);

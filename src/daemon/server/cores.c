@@ -127,15 +127,26 @@ static void on_node(struct server *s, const struct sl_resource_node *node)
     d_routes_touch(s);
 }
 
+/* The application has a replica that answers; Ray's proxy does not count for one. */
+static bool app_answers(const struct wire_sl_claim_status *c, struct a_view app)
+{
+    for (size_t i = 0; i < c->n_targets; i++)
+        if (c->targets[i].healthy && !c->targets[i].proxy && a_view_equal(c->targets[i].application, app))
+            return true;
+    return false;
+}
+
 static enum unit_serve serve_of(const struct wire_sl_claim_status *c)
 {
-    bool running = c->n_apps > 0, failed = false, deploying = false;
+    bool running = c->n_apps > 0, failed = false, deploying = false, limping = true;
     for (size_t i = 0; i < c->n_apps; i++) {
         enum wire_sl_serve_state st = c->apps[i].status;
         failed = failed || st == WIRE_SL_SERVE_DEPLOY_FAILED;
         deploying = deploying || st == WIRE_SL_SERVE_DEPLOYING || st == WIRE_SL_SERVE_NOT_STARTED ||
                     st == WIRE_SL_SERVE_DELETING;
         running = running && st == WIRE_SL_SERVE_RUNNING;
+        limping = limping && (st == WIRE_SL_SERVE_RUNNING ||
+                              (st == WIRE_SL_SERVE_UNHEALTHY && app_answers(c, c->apps[i].name)));
     }
     if (failed || c->reason == A_REASON_SERVE_REJECTED || c->reason == A_REASON_IMPORT_FAILED ||
         c->reason == A_REASON_MODEL_LOAD_FAILED)
@@ -144,7 +155,9 @@ static enum unit_serve serve_of(const struct wire_sl_claim_status *c)
         return c->n_targets > 0 ? UNIT_SERVE_RUNNING : UNIT_SERVE_DEPLOYING;
     if (deploying)
         return UNIT_SERVE_DEPLOYING;
-    return c->n_apps > 0 ? UNIT_SERVE_UNHEALTHY : UNIT_SERVE_NONE;
+    if (c->n_apps == 0)
+        return UNIT_SERVE_NONE;
+    return limping ? UNIT_SERVE_LIMPING : UNIT_SERVE_UNHEALTHY;
 }
 
 static uint32_t replicas_of(const struct wire_sl_claim_status *c)
@@ -175,6 +188,8 @@ static void report(struct server *s, struct d_app *app, const struct sl_resource
                             .serve = serve_of(c),
                             .deployed = c->deployed,
                             .warmed = c->warmed,
+                            .silent = c->silent,
+                            .overdue = c->overdue,
                             .endpoints = replicas_of(c)};
     snprintf(r.host, sizeof r.host, "%s", node->facts.host);
     struct d_unit *unit = d_unit_get(s, app, &c->claim.unit);

@@ -138,6 +138,8 @@ void sl_explain_print(struct a_buf *b, const struct sl_explain *e)
         if (e->unfit[u] == 0)
             continue;
         a_buf_addf(b, "%s%u %s", first ? "" : ", ", e->unfit[u], sl_unfit_text((enum sl_unfit)u));
+        if (u == SL_UNFIT_REFUSED && e->refused != A_REASON_NONE)
+            a_buf_addf(b, " (%s)", a_reason_name(e->refused));
         first = false;
     }
     if (e->nearest.s[0] == '\0')

@@ -218,6 +218,7 @@ static enum choice gang_choose(struct gang *gang, struct sl_explain *ret_explain
     const struct sl_policy_input input = {&self->view, &gang->request, fixed, gang_fit, gang};
     if (!self->policy->choose(&input, nodes, &missing)) {
         explain_make(&input, missing, ret_explain);
+        ret_explain->refused = gang->refused;
         return ret_explain->unfit[SL_UNFIT_BUSY] > 0 ? WAIT : NOWHERE;
     }
     for (size_t i = 0; i < n; i++)
@@ -366,6 +367,8 @@ void gang_reply(struct sl_sched *self, const struct sl_sched_event *e)
     struct sl_view_node *node = sl_view_get(&self->view, &e->node);
     if (node != NULL && e->reply.free != NULL)
         node->free = *e->reply.free;
+    if (e->reply.what == SL_REPLY_REFUSED)
+        gang->refused = e->reply.reason;
     if (e->reply.what == SL_REPLY_GRANTED && step == GANG_SENT) {
         place_granted(gang, i, e);
         gang_arm(gang);

@@ -29,6 +29,7 @@ struct gang {
     struct gang_place *places;      /* one per member */
     struct gang_shun *shuns;
     size_t n_shuns;
+    enum a_reason refused; /* why a node refused last */
     bool granted, committed;
     uint64_t started_ms; /* the first RESERVE since the last fresh start; A_NEVER = none yet */
     struct a_timer timer;

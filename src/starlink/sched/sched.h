@@ -125,6 +125,7 @@ struct sl_explain {
     uint32_t unfit[SL_UNFIT_COUNT]; /* how many of them and why, for the member that found none */
     struct a_name member;           /* that member */
     struct a_capacity want;
+    enum a_reason refused;    /* why a node refused a claim last; NONE = none did */
     struct a_node_id nearest; /* the node that lacks least; empty = none */
     struct a_capacity nearest_room;
     enum sl_unfit nearest_unfit;
