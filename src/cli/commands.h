@@ -26,6 +26,8 @@
     X("cordon", cordon, "place nothing new on a node") \
     X("uncordon", uncordon, "take a node into use again") \
     X("orphans", orphans, "ls, adopt, release: apps that run, but that no store knows") \
+    X("recover", recover, "take over what runs after the store was lost or restored") \
+    X("store", store, "backup, restore: copies of the server's store") \
     X("artifact", artifact, "put, ls, get: models, code and environments by name") \
     X("env", env, "pack, resolve: Python environments") \
     X("token", token, "create, revoke, ls: who may do what, and who may join") \

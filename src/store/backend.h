@@ -17,6 +17,8 @@ struct store_backend {
     int (*scan)(void *self, const char *prefix, bool (*each)(void *ctx, const struct store_entry *entry),
                 void *ctx, struct a_error *reterr);
     int (*backup)(void *self, const char *path, struct a_error *reterr);
+    int (*check)(const char *path, struct a_error *reterr);  /* a whole store of ours; nothing is changed */
+    int (*unused)(const char *path, struct a_error *reterr); /* no process has it; damaged ones included */
 };
 
 extern const struct store_backend store_sqlite;

@@ -402,6 +402,49 @@ static int sqlite_backup(void *self, const char *path, struct a_error *reterr)
     return -EIO;
 }
 
+/* ---- files that no server has ---- */
+
+static int plain_open(struct sqlite *s, const char *path, int flags, struct a_error *reterr)
+{
+    *s = (struct sqlite){.path = a_strdup(path)};
+    int rc = sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    return rc == SQLITE_OK ? 0 : fail(s, rc, reterr);
+}
+
+static void plain_close(struct sqlite *s)
+{
+    sqlite3_close(s->db);
+    a_free(s->path);
+}
+
+static int sqlite_check(const char *path, struct a_error *reterr)
+{
+    struct sqlite s;
+    int64_t application = 0;
+    int rc = plain_open(&s, path, SQLITE_OPEN_READONLY, reterr);
+    if (rc == 0)
+        rc = file_check(&s, reterr);
+    if (rc == 0)
+        rc = number_of(&s, "PRAGMA application_id", &application, reterr);
+    if (rc == 0 && application != APPLICATION_ID)
+        rc = a_fail(reterr, -EINVAL, A_CODE_STORE_CORRUPT, "%s is no copy of a store", path);
+    plain_close(&s);
+    return rc;
+}
+
+static int sqlite_unused(const char *path, struct a_error *reterr)
+{
+    struct sqlite s;
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    int rc = plain_open(&s, path, SQLITE_OPEN_READWRITE, &e);
+    if (rc == 0)
+        rc = run(&s, "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; COMMIT;", &e);
+    plain_close(&s);
+    if (rc == 0 || e.code != A_CODE_STORE_LOCKED)
+        return 0; /* absent or damaged: nobody uses it */
+    return a_fail(reterr, rc, e.code, "%s", a_error_text(&e));
+}
+
 const struct store_backend store_sqlite = {
     .name = "sqlite",
     .open = sqlite_open,
@@ -409,4 +452,6 @@ const struct store_backend store_sqlite = {
     .commit = sqlite_commit,
     .scan = sqlite_scan,
     .backup = sqlite_backup,
+    .check = sqlite_check,
+    .unused = sqlite_unused,
 };

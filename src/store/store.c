@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "store/backend.h"
+#include "sys/file.h"
 #include "sys/pool.h"
 
 struct store {
@@ -19,6 +20,7 @@ struct store {
     uint64_t epoch, revision;
     struct a_list waiting;   /* submitted, not yet with the worker */
     struct a_list batch;     /* with the worker */
+    struct store_copy *copy; /* asked for, or with the worker */
     uint64_t batch_revision; /* the worker's */
     bool busy, read_only;
     uint64_t failures;
@@ -67,14 +69,45 @@ static void batch_done(void *ctx, bool cancelled)
     batch_start(s);
 }
 
+static void copy_work(void *ctx)
+{
+    struct store *s = ctx;
+    s->copy->rc = s->backend->backup(s->self, s->copy->path, &s->copy->error);
+}
+
+static void copy_done(void *ctx, bool cancelled)
+{
+    struct store *s = ctx;
+    struct store_copy *copy = s->copy;
+    if (cancelled)
+        copy->rc = a_fail(&copy->error, -ECANCELED, A_CODE_UNAVAILABLE, "the store is being closed");
+    s->busy = false;
+    s->copy = NULL;
+    A_ERROR_AUTO struct a_error error = copy->error;
+    copy->error = A_ERROR_NONE;
+    copy->done(copy->ctx, copy->rc, &error);
+    batch_start(s);
+}
+
+static void work_submit(struct store *s, void (*work)(void *ctx), void (*done)(void *ctx, bool cancelled))
+{
+    s->busy = true;
+    int rc = sys_pool_submit(s->pool, s->loop, &s->work, work, done, s);
+    a_assert(rc == 0); /* one piece of work at a time: its queue is never full */
+}
+
 static void batch_start(struct store *s)
 {
-    if (s->busy || a_list_empty(&s->waiting))
+    if (s->busy)
+        return;
+    if (s->copy != NULL) {
+        work_submit(s, copy_work, copy_done);
+        return;
+    }
+    if (a_list_empty(&s->waiting))
         return;
     list_move(&s->waiting, &s->batch);
-    s->busy = true;
-    int rc = sys_pool_submit(s->pool, s->loop, &s->work, batch_work, batch_done, s);
-    a_assert(rc == 0); /* one piece of work at a time: its queue is never full */
+    work_submit(s, batch_work, batch_done);
 }
 
 int store_open(struct sys_loop *loop, const struct store_options *options, struct store **ret,
@@ -189,4 +222,59 @@ int store_backup(struct store *s, const char *path, struct a_error *reterr)
 {
     sys_pool_drain(s->pool);
     return s->backend->backup(s->self, path, reterr);
+}
+
+void store_copy_submit(struct store *s, struct store_copy *copy)
+{
+    a_assert(s->copy == NULL && copy->done != NULL);
+    copy->rc = 0;
+    copy->error = A_ERROR_NONE;
+    s->copy = copy;
+    batch_start(s);
+}
+
+bool store_copy_is_under_way(const struct store *s)
+{
+    return s->copy != NULL;
+}
+
+/* The file and what SQLite keeps beside it, out of the way: never over something that is there. */
+static int set_aside(const char *path, char **ret_aside, struct a_error *reterr)
+{
+    static const char *const parts[] = {"-wal", "-shm", ""};
+    A_AUTOFREE char *aside = NULL;
+    if (!sys_file_exists(path))
+        return 0;
+    for (int n = 1; aside == NULL || sys_file_exists(aside); n++) {
+        a_free(aside);
+        aside = a_asprintf("%s.before-restore-%d", path, n);
+    }
+    for (size_t i = 0; i < A_ARRAY_SIZE(parts); i++) {
+        A_AUTOFREE char *from = a_asprintf("%s%s", path, parts[i]);
+        A_AUTOFREE char *to = a_asprintf("%s%s", aside, parts[i]);
+        int rc = sys_file_exists(from) ? sys_file_rename(from, to, reterr) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    *ret_aside = a_steal(&aside);
+    return 0;
+}
+
+int store_restore(const char *from, const char *to, char **ret_aside, struct a_error *reterr)
+{
+    const struct store_backend *backend = &store_sqlite;
+    A_AUTOFREE char *fresh = a_asprintf("%s.restoring", to);
+    A_AUTOFREE char *aside = NULL;
+    int rc = backend->check(from, reterr);
+    if (rc == 0)
+        rc = backend->unused(to, reterr);
+    if (rc == 0)
+        rc = sys_file_copy(from, fresh, 0600, reterr);
+    if (rc == 0)
+        rc = set_aside(to, &aside, reterr);
+    if (rc == 0)
+        rc = sys_file_rename(fresh, to, reterr);
+    if (rc == 0)
+        *ret_aside = a_steal(&aside);
+    return rc;
 }

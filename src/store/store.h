@@ -97,4 +97,21 @@ int store_write(struct store *s, const struct store_write *writes, size_t n, uin
 /* A copy that can be opened as a store, complete as of now. Blocks; the file must not exist. */
 int store_backup(struct store *s, const char *path, struct a_error *reterr) A_MUST_CHECK;
 
+/* The same between two batches, in its owner's object, which stays until `done` (told as a transaction's is).
+ * One at a time. */
+struct store_copy {
+    const char *path;
+    void (*done)(void *ctx, int rc, const struct a_error *error);
+    void *ctx;
+    int rc;
+    struct a_error error;
+};
+void store_copy_submit(struct store *s, struct store_copy *copy);
+bool store_copy_is_under_way(const struct store *s);
+
+/* Puts a copy of `from` in the place of the store at `to`, whose server must not run. What was there is kept
+ * beside it, under *ret_aside (owned by the caller; NULL when there was nothing). `from` is checked first:
+ * A_CODE_STORE_CORRUPT when it is no whole store; A_CODE_STORE_LOCKED when a server has `to`. */
+int store_restore(const char *from, const char *to, char **ret_aside, struct a_error *reterr) A_MUST_CHECK;
+
 #endif

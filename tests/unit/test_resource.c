@@ -253,7 +253,7 @@ static void test_closed_alone_is_dead_after_ten_seconds(void **state)
     detach(w, 1, 7);
     assert_int_equal(state_of(w, 1), A_NODE_SUSPECT);
     assert_false(sl_resource_node_placeable(get(w, 1)));
-    sleep_ms(w, SL_RESOURCE_CLOSED_MS - 1);
+    sleep_ms(w, SL_RESOURCE_LOST_MS - 1);
     assert_int_equal(state_of(w, 1), A_NODE_SUSPECT);
     sleep_ms(w, 1);
     assert_int_equal(state_of(w, 1), A_NODE_DEAD);
@@ -294,7 +294,7 @@ static void test_silence(void **state)
     assert_int_equal(state_of(w, 1), A_NODE_SUSPECT);
     beat(w, 1, 7);
     assert_int_equal(state_of(w, 1), A_NODE_UP);
-    sleep_ms(w, SL_RESOURCE_SILENT_MS);
+    sleep_ms(w, SL_RESOURCE_LOST_MS);
     assert_true(told(w, SL_RESOURCE_DELTA_DISCONNECT));
     assert_int_equal(state_of(w, 1), A_NODE_DEAD);
     sleep_ms(w, SL_RESOURCE_FORGET_MS);

@@ -241,6 +241,51 @@ static void test_backup_is_a_store(void **state)
     assert_string_equal(store_id(f->store)->s, id.s);
 }
 
+static void copy_done(void *ctx, int rc, const struct a_error *error)
+{
+    (void)error;
+    *(int *)ctx = rc;
+}
+
+/* Between the batches of a store at work; then put back in the place of the store, which is kept. */
+static void test_copy_and_restore(void **state)
+{
+    struct fixture *f = *state;
+    int rc = 1;
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    A_AUTOFREE char *copy_path = a_asprintf("%s/copy", f->dir), *aside = NULL,
+                    *no_store = a_asprintf("%s/text", f->dir);
+    struct store_copy copy = {.path = copy_path, .done = copy_done, .ctx = &rc};
+    uint64_t revision;
+    assert_int_equal(put(f, "/a", "before", STORE_ANY, &revision), 0);
+    store_copy_submit(f->store, &copy);
+    assert_true(store_copy_is_under_way(f->store));
+    assert_int_equal(put(f, "/a", "after", STORE_ANY, &revision), 0); /* waits for the copy */
+    assert_int_equal(rc, 0);
+    assert_false(store_copy_is_under_way(f->store));
+
+    assert_true(store_restore(copy_path, f->path, &aside, &e) < 0); /* this process has it */
+    assert_int_equal(e.code, A_CODE_STORE_LOCKED);
+    store_close(f->store);
+    f->store = NULL;
+    FILE *text = fopen(no_store, "w");
+    assert_non_null(text);
+    for (int i = 0; i < 4096; i++)
+        fputs("no store", text);
+    fclose(text);
+    a_error_deinit(&e);
+    e = A_ERROR_NONE;
+    assert_true(store_restore(no_store, f->path, &aside, &e) < 0);
+    assert_int_equal(e.code, A_CODE_STORE_CORRUPT);
+    assert_null(aside);
+
+    assert_int_equal(store_restore(copy_path, f->path, &aside, NULL), 0);
+    assert_int_equal(access(aside, F_OK), 0);
+    opened(f, 0);
+    assert_int_equal(put(f, "/a", "again", revision - 1, &revision),
+                     0); /* it is the copy: the second write is not in it */
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -254,6 +299,7 @@ int main(void)
         T(test_lost_file_is_another_store),
         T(test_full_disk_is_read_only_until_there_is_room),
         T(test_backup_is_a_store),
+        T(test_copy_and_restore),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,6 +170,15 @@ static void endpoints(struct server *s, struct d_app *app, const struct unit_act
     d_routes_touch(s);
 }
 
+/* The fleet's verdict, with why: what follows are the units' own events. */
+static void undo(struct server *s, struct d_app *app, const struct unit_action *a)
+{
+    char object[80];
+    snprintf(object, sizeof object, "app %s", app->ref.name.s);
+    d_event_add(s, app, "server", object, a->revision, a->reason, "%s", a->message);
+    d_app_undone(s, app, a->revision, a->to);
+}
+
 static void event(struct server *s, struct d_app *app, const struct unit_action *a)
 {
     char object[80];
@@ -220,7 +229,7 @@ static void action_run(struct server *s, struct d_app *app, const struct unit_ac
         d_app_proven(s, app, a->revision);
         break;
     case UNIT_ACTION_UNDO:
-        d_app_undone(s, app, a->revision, a->to);
+        undo(s, app, a);
         break;
     case UNIT_ACTION_DELETED:
         d_app_gone(s, app);

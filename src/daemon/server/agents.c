@@ -255,6 +255,9 @@ static void reply_event(struct server *s, struct sl_sched_event *e)
 static void on_reserve_reply(struct server *s, const struct wire_sl_message *m)
 {
     const struct wire_sl_reserve_reply *r = &m->reserve_reply;
+    struct d_app *app = d_app_by_uid(s, &r->claim.app_uid);
+    if (app != NULL && !r->granted)
+        d_app_told(s, app, r->highest_epoch);
     A_BUF_AUTO struct a_buf frame = {0};
     if (wire_sl_encode(&frame, m, NULL) != 0)
         return;

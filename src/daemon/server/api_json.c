@@ -77,6 +77,8 @@ static const char *app_state(const struct d_app *app, const struct unit_fleet_st
 {
     if (app->orphan)
         return "ORPHAN";
+    if (app->behind)
+        return "HELD";
     if (app->deleted)
         return "DELETING";
     if (s->failed > 0 && s->ready == 0)

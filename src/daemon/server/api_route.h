@@ -65,6 +65,10 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Make it an app of this store again") \
     X(ORPHAN_RELEASE, POST, "/v1/orphans/{namespace}/{app}/release", ADMIN, NONE, NONE, ORPHAN_RELEASED, "", \
       "Drain and end it") \
+    X(RECOVER, POST, "/v1/recover", ADMIN, NONE, NONE, RECOVERY, "", \
+      "Adopt orphans, bring held apps up to what runs") \
+    X(STORE_BACKUP, GET, "/v1/store/backup", ADMIN, NONE, NONE, BYTES, "", \
+      "A copy of the store") \
     X(TOKENS, GET, "/v1/tokens", ADMIN, NONE, NONE, TOKEN_LIST, "", \
       "Tokens, without their secrets") \
     X(TOKEN_CREATE, POST, "/v1/tokens", ADMIN, JSON, TOKEN_REQUEST, TOKEN, "", \

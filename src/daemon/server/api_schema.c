@@ -55,7 +55,7 @@ static const char *const claim_states[] = {A_CLAIM_STATES(X) NULL};
 static const char *const reasons[] = {A_REASONS(X) NULL};
 #undef X
 static const char *const app_states[] = {"READY",   "ROLLING",  "RECOVERING", "DEGRADED", "FAILED",
-                                         "STOPPED", "DELETING", "ORPHAN",     NULL};
+                                         "STOPPED", "DELETING", "ORPHAN",     "HELD",     NULL};
 static const char *const booleans[] = {"True", "False", NULL};
 static const char *const roles[] = {"join", "view", "deploy", "admin", NULL};
 static const char *const member_roles[] = {"head", "worker", NULL};
@@ -396,6 +396,15 @@ static const struct field orphan_claim[] = {
 static const struct field orphan_released[] = {F("namespace", STRING), F("name", STRING), F("released", BOOL),
                                                END};
 
+static const struct field recovered[] = {
+    F("namespace", STRING),
+    F("name", STRING),
+    F("recovered", BOOL),
+    F("later", BOOL, .doc = "not yet: ask again in a while"),
+    F("message", STRING, .doc = "what was done, or why not"),
+    END,
+};
+
 static const struct field token_request[] = {
     F("role", WORD, .words = roles, OPTIONAL),
     F("namespace", STRING, OPTIONAL, .doc = "* = all"),
@@ -498,6 +507,8 @@ static const struct schema schemas[API_SCHEMA_COUNT] = {
     [API_SCHEMA_ORPHAN_LIST] = {.items = API_SCHEMA_ORPHAN},
     [API_SCHEMA_ORPHAN_CLAIM] = {.fields = orphan_claim},
     [API_SCHEMA_ORPHAN_RELEASED] = {.fields = orphan_released},
+    [API_SCHEMA_RECOVERED] = {.fields = recovered},
+    [API_SCHEMA_RECOVERY] = {.items = API_SCHEMA_RECOVERED},
     [API_SCHEMA_TOKEN_REQUEST] = {.fields = token_request},
     [API_SCHEMA_TOKEN] = {.fields = token},
     [API_SCHEMA_TOKEN_LIST] = {.items = API_SCHEMA_TOKEN},

@@ -24,6 +24,7 @@
     X(EVENT, "Event") X(EVENT_LIST, "EventList") \
     X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") \
     X(ORPHAN_RELEASED, "OrphanReleased") \
+    X(RECOVERED, "Recovered") X(RECOVERY, "Recovery") \
     X(TOKEN_REQUEST, "TokenRequest") X(TOKEN, "Token") X(TOKEN_LIST, "TokenList") \
     X(CA, "CertificateAuthority") X(IDENTITY, "Identity") X(NODE_IDENTITY, "NodeIdentity") \
     X(ARTIFACT, "Artifact") X(ARTIFACT_LIST, "ArtifactList")

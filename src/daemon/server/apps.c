@@ -295,7 +295,7 @@ void d_apps_adopted(struct server *s)
     sys_log(INFO, "server", "adopted", "the adopt phase is over", SYS_U64("apps", s->apps.len));
     a_map_foreach (l, &s->apps) {
         struct d_app *app = a_map_entry(l, struct d_app, by_ref);
-        if (app->fleet != NULL)
+        if (app->fleet != NULL && !app->behind)
             d_fleet_event(s, app, &(struct unit_fleet_event){.type = UNIT_FLEET_ADOPTED});
     }
 }

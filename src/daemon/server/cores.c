@@ -223,6 +223,7 @@ static void on_claim(struct server *s, const struct sl_resource_claim *claim)
     if (claim->orphan)
         d_orphan_seen(s, claim);
     else if (app != NULL && app->fleet != NULL && c != NULL) {
+        d_app_told_claim(s, app, claim);
         if (c->member_state == A_MEMBER_EXITED && c->claim_state == A_CLAIM_BOUND)
             d_past_add(app, &claim->facts.id, &claim->node->id);
         report(s, app, claim, c);

@@ -172,6 +172,15 @@ static struct d_app_entry entry_of(const struct d_app *app)
                                 .n_old_stores = app->n_old_stores};
 }
 
+static int recover_prepare(struct operation *op, struct a_error *reterr);
+
+/* The newest number ever used: numbers are not used again. */
+static uint64_t last_number(const struct d_app *app)
+{
+    const struct d_revision *last = a_list_entry(app->revisions.prev, struct d_revision, link);
+    return a_list_empty(&app->revisions) ? 0 : last->number;
+}
+
 /* The app that is meant, fit for a change by a person. */
 static int app_find(const struct operation *op, struct d_app **ret, struct a_error *reterr)
 {
@@ -182,6 +191,9 @@ static int app_find(const struct operation *op, struct d_app **ret, struct a_err
     if (app->orphan)
         return a_fail(reterr, -EBUSY, A_CODE_CONFLICT, "app %s is orphaned: first `astra orphans adopt %s`",
                       op->ref.name.s, op->ref.name.s);
+    if (app->behind && op->prepare != recover_prepare)
+        return a_fail(reterr, -EBUSY, A_CODE_CONFLICT,
+                      "app %s: this store is older than what runs: first `astra recover`", op->ref.name.s);
     if (app->deleted)
         return a_fail(reterr, -EBUSY, A_CODE_CONFLICT, "app %s is being deleted: wait until it is gone",
                       op->ref.name.s);
@@ -211,13 +223,6 @@ static void apply_entry(struct operation *op, uint64_t revision)
 }
 
 /* ---- PUT ---- */
-
-/* The newest number ever used: numbers are not used again. */
-static uint64_t last_number(const struct d_app *app)
-{
-    const struct d_revision *last = a_list_entry(app->revisions.prev, struct d_revision, link);
-    return a_list_empty(&app->revisions) ? 0 : last->number;
-}
 
 static bool revision_in_use(const struct d_app *app, const struct d_revision *r)
 {
@@ -510,6 +515,74 @@ void d_app_delete(struct server *s, struct d_app *app, d_app_done *done, void *c
     op->uid = app->uid;
     op->prepare = delete_prepare;
     op->apply = delete_apply;
+    operation_submit(op);
+}
+
+/* ---- a store that is older than what runs ---- */
+
+/* The newest revisions found on nodes; one that is lost again is asked for again. */
+static void found_write(struct operation *op, const struct d_app *app)
+{
+    for (struct a_list *l = app->revisions.prev; l != &app->revisions && op->n_values < WRITES_MAX;
+         l = l->prev) {
+        const struct d_revision *r = a_list_entry(l, struct d_revision, link);
+        if (!r->found)
+            continue;
+        struct a_buf *value = value_add(op);
+        d_revision_print(value, r);
+        d_store_key_revision(op->keys[op->txn.n_writes], &op->ref, r->number);
+        write_add(op, value, STORE_ANY);
+    }
+}
+
+static int recover_prepare(struct operation *op, struct a_error *reterr)
+{
+    struct d_app *app;
+    int rc = app_find(op, &app, reterr);
+    if (rc != 0)
+        return rc;
+    if (!app->behind)
+        return 0;
+    if (d_nodes_may_come(op->server))
+        return a_fail(reterr, -EAGAIN, A_CODE_UNAVAILABLE,
+                      "app %s: the server started a moment ago, and nodes that know more may still come",
+                      op->ref.name.s);
+    op->next = entry_of(app);
+    op->next.epoch_base += A_MAX(app->seen_epoch, app->epoch) + 1 - app->epoch;
+    op->next.revision = last_number(app);
+    op->next.generation++;
+    op->changed = true;
+    entry_write(op, STORE_ANY);
+    found_write(op, app);
+    return 0;
+}
+
+static void recover_apply(struct operation *op, uint64_t revision)
+{
+    struct server *s = op->server;
+    struct d_app *app = d_app_find(s, &op->ref);
+    a_assert(app != NULL);
+    app->epoch_base = op->next.epoch_base;
+    app->epoch = app->epoch_base + store_epoch(s->store);
+    app->behind = false;
+    d_api_app_changed(s, app);
+    a_list_foreach (l, &app->revisions) {
+        a_list_entry(l, struct d_revision, link)->found = false;
+    }
+    entry_apply(op, revision);
+    if (s->adopted)
+        d_fleet_event(s, app, &(struct unit_fleet_event){.type = UNIT_FLEET_ADOPTED});
+    d_event_add(s, app, "user", app->key, app->current->number, A_REASON_REQUESTED,
+                "recovered: epoch %llu, revision %llu", (unsigned long long)app->epoch,
+                (unsigned long long)app->current->number);
+}
+
+void d_app_recover(struct server *s, struct d_app *app, d_app_done *done, void *ctx)
+{
+    struct operation *op = operation_new(s, &app->ref, done, ctx);
+    op->uid = app->uid;
+    op->prepare = recover_prepare;
+    op->apply = recover_apply;
     operation_submit(op);
 }
 

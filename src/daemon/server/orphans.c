@@ -109,6 +109,21 @@ bool d_orphans_missing(struct server *s)
     return missing;
 }
 
+/* An app whose store is behind and that runs this revision. */
+static struct d_app *behind_runner_of(struct server *s, const struct a_digest *digest, uint64_t *ret_number)
+{
+    for (const struct sl_resource_node *n = sl_resource_next(&s->resource, NULL); n != NULL;
+         n = sl_resource_next(&s->resource, n))
+        for (const struct sl_resource_claim *c = sl_resource_next_claim(n, NULL); c != NULL;
+             c = sl_resource_next_claim(n, c)) {
+            struct d_app *app = d_app_by_uid(s, &c->facts.id.app_uid);
+            *ret_number = c->facts.revision;
+            if (app != NULL && app->behind && a_digest_equal(&c->facts.digest, digest))
+                return app;
+        }
+    return NULL;
+}
+
 /* The orphaned app that runs this revision. */
 static struct d_app *runner_of(struct server *s, const struct a_digest *digest, uint64_t *ret_number)
 {
@@ -119,7 +134,7 @@ static struct d_app *runner_of(struct server *s, const struct a_digest *digest, 
             return d_app_by_uid(s, &c->facts.id.app_uid);
         }
     }
-    return NULL;
+    return behind_runner_of(s, digest, ret_number);
 }
 
 static void revision_insert(struct d_app *app, struct d_revision *r)
@@ -135,7 +150,8 @@ void d_orphan_text(struct server *s, const struct a_digest *digest, struct a_vie
     uint64_t number;
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     struct d_app *app = runner_of(s, digest, &number);
-    if (app == NULL || !app->orphan || d_revision_text(s, digest) != NULL)
+    if (app == NULL || !(app->orphan || app->behind) || d_revision_text(s, digest) != NULL ||
+        d_app_revision(app, number) != NULL)
         return;
     struct d_revision *r = d_revision_read(text, number, &e);
     if (r == NULL) {
@@ -147,10 +163,50 @@ void d_orphan_text(struct server *s, const struct a_digest *digest, struct a_vie
     r->cause = a_strdup("found on a node");
     revision_insert(app, r);
     a_map_put(&s->texts, &r->by_digest, r->digest.bytes, sizeof r->digest.bytes);
-    if (app->current == NULL || app->current->number < number)
+    r->found = true;
+    if (app->orphan && (app->current == NULL || app->current->number < number))
         app->current = r;
     d_api_app_changed(s, app);
     d_routes_touch(s);
+}
+
+/* ---- a store that is older than what runs ---- */
+
+static void behind_tell(struct server *s, struct d_app *app, const char *why)
+{
+    if (app->behind)
+        return;
+    app->behind = true;
+    d_api_app_changed(s, app);
+    d_event_add(s, app, "server", app->key, 0, A_REASON_ORPHANED,
+                "%s: the store is older than what runs. All runs on, nothing is placed or stopped until "
+                "`astra recover`",
+                why);
+}
+
+void d_app_told(struct server *s, struct d_app *app, uint64_t epoch)
+{
+    if (epoch <= app->epoch)
+        return;
+    app->seen_epoch = A_MAX(app->seen_epoch, epoch);
+    behind_tell(s, app, "a node knows a later epoch of this app");
+}
+
+/* A record is written before anything of its unit is bound, and removed after its last claim: what is bound
+ * without one was written down after this copy of the store was made. */
+void d_app_told_claim(struct server *s, struct d_app *app, const struct sl_resource_claim *claim)
+{
+    struct unit_info unit;
+    if (!s->adopted && claim->facts.state == A_CLAIM_BOUND &&
+        strcmp(claim->facts.store_id.s, store_id(s->store)->s) == 0 &&
+        !unit_fleet_find(app->fleet, &claim->facts.id.unit, &unit))
+        behind_tell(s, app, "a unit runs that has no record");
+    app->seen_epoch = A_MAX(app->seen_epoch, claim->facts.epoch);
+    d_app_told(s, app, claim->facts.epoch);
+    if (app->behind && strcmp(claim->facts.id.member.s, "head") == 0 &&
+        d_revision_text(s, &claim->facts.digest) == NULL &&
+        d_app_revision(app, claim->facts.revision) == NULL)
+        text_ask(s, &claim->node->id, &claim->facts.digest);
 }
 
 /* ---- adopting ---- */
@@ -253,14 +309,14 @@ static void refuse(d_app_done *done, void *ctx, enum a_code code, const char *fm
 
 /* Agents dial at most 5 s apart. Who is counted too early loses the units whose nodes come a little later:
  * they would be more than are wanted. */
-static bool nodes_may_come(const struct server *s)
+bool d_nodes_may_come(const struct server *s)
 {
     return sys_loop_now_ms(s->loop) - s->started_ms < D_SERVER_FIRST_VIEW_MS;
 }
 
 bool d_app_adoptable(const struct server *s, const struct d_app *app)
 {
-    return app->orphan && app->current != NULL && !nodes_may_come(s);
+    return app->orphan && app->current != NULL && !d_nodes_may_come(s);
 }
 
 void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ctx)
@@ -276,7 +332,7 @@ void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ct
                app->key);
         return;
     }
-    if (nodes_may_come(s)) {
+    if (d_nodes_may_come(s)) {
         refuse(
             done, ctx, A_CODE_UNAVAILABLE,
             ": the server started a moment ago, and nodes with units of it may still come; try again in 8 s",

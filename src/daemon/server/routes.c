@@ -10,6 +10,8 @@
 #include "daemon/server/server.h"
 #include "sys/log.h"
 
+#define FAILURE_APART_MS 10000
+
 struct row {
     struct a_map_link link; /* by id */
     char *id;               /* "r" or "e", then the id of the route or endpoint */
@@ -17,6 +19,7 @@ struct row {
     uint64_t mark;
     struct a_node_id node; /* endpoints */
     struct a_unit_name unit;
+    uint64_t told_ms; /* when its failure was last an event */
 };
 
 struct d_routes {
@@ -186,6 +189,7 @@ static void unit_endpoints(struct server *s, const struct d_app *app, const stru
                                                .name = t->name,
                                                .state = t->healthy ? state : WIRE_SL_ENDPOINT_DEAD,
                                                .proxy = t->proxy,
+                                               .max_ongoing = t->max_ongoing,
                                                .network = claim->node->facts.network,
                                                .revision = c->revision.number,
                                                .route_prefix = t->route_prefix,
@@ -418,6 +422,21 @@ static void on_subscribe(struct server *s, struct d_gateway *g, const struct wir
     d_routes_touch(s);
 }
 
+/* What clients met at an endpoint, for people: once in a while for each, whatever the traffic. */
+static void failure_tell(struct server *s, struct row *row, const struct wire_sl_endpoint_report *m)
+{
+    const struct d_unit *u = d_unit_find(s, &m->unit);
+    uint64_t now = sys_loop_now_ms(s->loop);
+    char object[80];
+    if (m->failed == 0 || u == NULL || (row->told_ms != 0 && now - row->told_ms < FAILURE_APART_MS))
+        return;
+    row->told_ms = now;
+    snprintf(object, sizeof object, "unit %s", m->unit.s);
+    d_event_add(s, u->app, "gateway", object, 0, A_REASON_HEALTH_CHECK_FAILED,
+                "requests failed at " A_VIEW_FMT ": " A_VIEW_FMT, A_VIEW_ARG(m->endpoint),
+                A_VIEW_ARG(m->error));
+}
+
 static void on_endpoint_report(struct server *s, const struct d_gateway *g,
                                const struct wire_sl_endpoint_report *m)
 {
@@ -428,9 +447,11 @@ static void on_endpoint_report(struct server *s, const struct d_gateway *g,
                                     .unit = m->unit,
                                     .endpoint = m->endpoint,
                                     .in_flight = m->in_flight};
-    if (m->refused > 0 && l != NULL) {
-        const struct row *row = a_map_entry(l, struct row, link);
-        d_resource_event(s, &(struct sl_resource_event){.type = SL_RESOURCE_REFUSED, .node = row->node});
+    if (l != NULL) {
+        struct row *row = a_map_entry(l, struct row, link);
+        failure_tell(s, row, m);
+        if (m->refused > 0)
+            d_resource_event(s, &(struct sl_resource_event){.type = SL_RESOURCE_REFUSED, .node = row->node});
     }
     d_withdraw_event(s, &e);
 }

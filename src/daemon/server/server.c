@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/text.h"
 #include "daemon/server/server.h"
+#include "sys/env.h"
 #include "sys/file.h"
 #include "sys/log.h"
 #include "sys/random.h"
@@ -23,8 +24,11 @@ static const char usage_text[] =
     "  --api-host NAME          another name or address under which the API is reached, for its certificate\n"
     "  --starlink HOST:PORT     agents and gateways (default 127.0.0.1:7701)\n"
     "  --certificate-life TIME  of nodes' and gateways' certificates (default 24h)\n"
+    "  --lost-after TIME        a node that is silent or away for so long counts as lost (default 10s, at "
+    "least 4s)\n"
     "  --ready-file FILE        written once it serves: {\"pid\", \"api\", \"starlink\"}\n"
     "\n"
+    "--lost-after may also come from ASTRA_CFG_SERVER_LOST_AFTER.\n"
     "DIR/api.token, DIR/join.token and DIR/ca.key (mode 0600) are made at the first start and read again at "
     "the\n"
     "next. DIR/ca.pem is what clients of the API trust.\n";
@@ -38,17 +42,33 @@ static int life_read(struct server_options *o, const char *text)
     return 2;
 }
 
+static int lost_after_read(struct server_options *o)
+{
+    o->lost_ms = SL_RESOURCE_LOST_MS;
+    if (o->lost_after == NULL ||
+        (a_text_duration(a_view_str(o->lost_after), &o->lost_ms) && o->lost_ms >= SL_RESOURCE_LOST_MIN_MS))
+        return 0;
+    fprintf(stderr, "astra server: --lost-after %s: expected a duration of at least 4s\n", o->lost_after);
+    return 2;
+}
+
 /* 0; 2: wrong usage, told on stderr; -1: help was asked for. */
 static int options_read(struct server_options *o, int argc, char **argv)
 {
     const char *life = NULL;
-    *o = (struct server_options){
-        .api = "127.0.0.1:7700", .starlink = "127.0.0.1:7701", .certificate_life_ms = D_SERVER_CERT_LIFE_MS};
+    *o = (struct server_options){.api = "127.0.0.1:7700",
+                                 .starlink = "127.0.0.1:7701",
+                                 .certificate_life_ms = D_SERVER_CERT_LIFE_MS,
+                                 .lost_after = sys_env_get("ASTRA_CFG_SERVER_LOST_AFTER")};
     const struct {
         const char *flag, **target;
-    } flags[] = {{"--data", &o->data},          {"--api", &o->api},
-                 {"--api-host", &o->api_host},  {"--starlink", &o->starlink},
-                 {"--certificate-life", &life}, {"--ready-file", &o->ready_file}};
+    } flags[] = {{"--data", &o->data},
+                 {"--api", &o->api},
+                 {"--api-host", &o->api_host},
+                 {"--starlink", &o->starlink},
+                 {"--certificate-life", &life},
+                 {"--lost-after", &o->lost_after},
+                 {"--ready-file", &o->ready_file}};
     for (int i = 1; i < argc; i++) {
         const char **target = NULL;
         for (size_t k = 0; k < A_ARRAY_SIZE(flags); k++)
@@ -65,6 +85,8 @@ static int options_read(struct server_options *o, int argc, char **argv)
         }
         *target = argv[++i];
     }
+    if (lost_after_read(o) != 0)
+        return 2;
     if (o->data == NULL) {
         fprintf(stderr, "astra server: --data is required\n%s", usage_text);
         return 2;
@@ -216,6 +238,7 @@ static void server_init(struct server *s, const struct server_options *options)
     sys_random_uuid4(&s->boot_id);
     a_random_init(&s->random, sys_random_seed());
     sl_resource_init(&s->resource, sys_random_seed());
+    s->resource.lost_ms = s->options.lost_ms;
     sl_sched_init(&s->sched, NULL);
     d_routes_init(s);
 }

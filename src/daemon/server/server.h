@@ -79,6 +79,7 @@ struct d_revision {
     char *text;     /* canonical JSON: what agents fetch */
     char *app_json; /* the completed app that it was made from */
     char *cause;    /* who or what made it: "deploy", "undo of 3" */
+    bool found;     /* on a node, and not in the store yet */
     struct a_arena arena;
     struct unit_app read; /* from app_json; in `arena` */
     struct unit_member_spec *members;
@@ -118,6 +119,8 @@ struct d_app {
     uint64_t wanted_revision;   /* while reading the store: number of `current` */
     struct d_revision *current; /* NULL: orphan without its text yet */
     uint64_t proven;
+    uint64_t seen_epoch; /* the highest that a node told */
+    bool behind; /* nodes know a later epoch: the store is older than what runs. Held until it is recovered */
     bool deleted;
     bool orphan;              /* known from what agents report alone: no fleet, no entry in the store */
     struct unit_fleet *fleet; /* NULL for orphans */
@@ -204,6 +207,8 @@ struct server_options {
     const char *ready_file;
     const char *api_host; /* another name of the API, for its certificate; NULL = none */
     uint64_t certificate_life_ms;
+    const char *lost_after; /* as it was said */
+    uint64_t lost_ms;
 };
 
 struct server {
@@ -407,6 +412,13 @@ void d_app_delete(struct server *s, struct d_app *app, d_app_done *done, void *c
  * server to which its nodes had time to come back. */
 bool d_app_adoptable(const struct server *s, const struct d_app *app);
 void d_app_adopt(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
+/* Makes the store as new as what runs: an epoch above all that nodes know, the newest revision that runs. */
+void d_app_recover(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
+/* A node told of this epoch, of this claim: is the store as new as they are? */
+void d_app_told(struct server *s, struct d_app *app, uint64_t epoch);
+void d_app_told_claim(struct server *s, struct d_app *app, const struct sl_resource_claim *claim);
+/* Agents dial at most 5 s apart: who comes later is not known yet. */
+bool d_nodes_may_come(const struct server *s);
 void d_app_release_orphans(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
 /* The completed app with its present units, status left out; in `arena`. */
 struct wire_value *d_app_tree(const struct d_app *app, struct a_arena *arena);

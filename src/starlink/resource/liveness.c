@@ -3,9 +3,9 @@
  *
  *   connection closed                   SUSPECT: nothing new is placed there, endpoints stay
  *   closed, and an endpoint refused     DEAD at once
- *   closed for SL_RESOURCE_CLOSED_MS    DEAD
+ *   closed for lost_ms                  DEAD
  *   no beat for SL_RESOURCE_SUSPECT_MS  SUSPECT
- *   no beat for SL_RESOURCE_SILENT_MS   the connection is closed by us, and counts as closed since the last
+ *   no beat for lost_ms                 the connection is closed by us, and counts as closed since the last
  * beat two connections that both speak     SUSPECT, reason DuplicateIdentity attached, all claims told UP,
  * DRAINING or DRAINED as the node says
  *
@@ -61,8 +61,8 @@ static uint64_t rival_assess(struct sl_resource *self, struct sl_resource_node *
     if (node->rival == 0)
         return A_NEVER;
     uint64_t heard = A_MAX(node->rival_beat_ms, node->rival_ms);
-    if (since(self, heard) < SL_RESOURCE_SILENT_MS)
-        return A_MAX(heard, self->amnesty_ms) + SL_RESOURCE_SILENT_MS;
+    if (since(self, heard) < self->lost_ms)
+        return A_MAX(heard, self->amnesty_ms) + self->lost_ms;
     resource_disconnect(self, node, node->rival, A_REASON_NODE_LOST);
     node->rival = 0;
     node->facts.flags &= ~(uint32_t)SL_RESOURCE_NODE_DUPLICATE;
@@ -71,13 +71,12 @@ static uint64_t rival_assess(struct sl_resource *self, struct sl_resource_node *
 
 static uint64_t closed_assess(struct sl_resource *self, struct sl_resource_node *node)
 {
-    if (node->sm.state == A_NODE_DEAD || node->refused ||
-        since(self, node->closed_ms) >= SL_RESOURCE_CLOSED_MS) {
+    if (node->sm.state == A_NODE_DEAD || node->refused || since(self, node->closed_ms) >= self->lost_ms) {
         move_to(self, node, A_NODE_DEAD, A_REASON_NODE_LOST);
         return node->since_ms + SL_RESOURCE_FORGET_MS;
     }
     move_to(self, node, A_NODE_SUSPECT, A_REASON_NONE);
-    return A_MAX(node->closed_ms, self->amnesty_ms) + SL_RESOURCE_CLOSED_MS;
+    return A_MAX(node->closed_ms, self->amnesty_ms) + self->lost_ms;
 }
 
 static enum a_node_state told_state(const struct sl_resource_node *node)
@@ -94,7 +93,7 @@ static uint64_t open_assess(struct sl_resource *self, struct sl_resource_node *n
     /* a snapshot that stays incomplete lost a frame: attach again */
     if (joining)
         from = A_MIN(from, A_MAX(node->attach_ms, self->amnesty_ms));
-    if (self->now_ms - from >= SL_RESOURCE_SILENT_MS) {
+    if (self->now_ms - from >= self->lost_ms) {
         resource_disconnect(self, node, node->conn, A_REASON_NODE_LOST);
         liveness_closed(self, node);
         node->closed_ms = beat; /* silence is no weaker evidence than a closed connection */
@@ -110,7 +109,7 @@ static uint64_t open_assess(struct sl_resource *self, struct sl_resource_node *n
         move_to(self, node, told_state(node), A_REASON_NONE);
     if (!duplicate && !silent && !joining && node->rival == 0 && !node->refused)
         self->rows[node->slot].conn = node->conn;
-    return from + (silent || joining ? SL_RESOURCE_SILENT_MS : SL_RESOURCE_SUSPECT_MS);
+    return from + (silent || joining ? self->lost_ms : SL_RESOURCE_SUSPECT_MS);
 }
 
 void liveness_assess(struct sl_resource *self, struct sl_resource_node *node)

@@ -8,7 +8,8 @@
 
 void sl_resource_init(struct sl_resource *self, uint64_t seed)
 {
-    *self = (struct sl_resource){.nodes = {.seed = seed}, .apps = {.seed = seed}};
+    *self =
+        (struct sl_resource){.nodes = {.seed = seed}, .apps = {.seed = seed}, .lost_ms = SL_RESOURCE_LOST_MS};
     a_list_init(&self->orphans);
     a_list_init(&self->graveyard);
 }

@@ -22,11 +22,12 @@
 #include "types/id.h"
 #include "types/state.h"
 
-/* Beats come each second; three missed ones make a node SUSPECT, ten close its connection. */
+/* Beats come each second; three missed ones make a node SUSPECT. */
 #define SL_RESOURCE_SUSPECT_MS 3000
-#define SL_RESOURCE_SILENT_MS 10000
-/* A closed connection alone is death after this: an agent's restart and reconnect takes 1-3 s. */
-#define SL_RESOURCE_CLOSED_MS 10000
+/* A closed connection alone is death after this, and so is silence: an agent's restart and reconnect takes
+ * 1-3 s. */
+#define SL_RESOURCE_LOST_MS 10000
+#define SL_RESOURCE_LOST_MIN_MS 4000
 /* A second live connection with one id is a duplicate when both still speak after this; frames of a closed
  * connection that were under way arrive sooner. */
 #define SL_RESOURCE_DUPLICATE_MS 3000
@@ -191,6 +192,7 @@ struct sl_resource {
     size_t n_free, cap_free;
     struct a_heap timers;
     uint64_t now_ms, amnesty_ms;
+    uint64_t lost_ms; /* SL_RESOURCE_LOST_MS unless the owner says otherwise after init */
     struct sl_resource_delta *deltas;
     size_t n_deltas, cap_deltas;
     struct a_list graveyard;       /* claims freed at the next step */
