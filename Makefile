@@ -48,7 +48,7 @@ demo: setup
 	@RETRY=$(RETRY) $(BUILD)/venv/bin/python tools/demo
 
 # Ever new seeds and inputs: make soak MINUTES=120
-soak:
+soak: setup
 	@tools/soak $(or $(MINUTES),30)
 
 # The whole machine from nothing, in a folder of its own: demo and test as a stranger meets them (root; 30 minutes or more).

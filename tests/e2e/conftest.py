@@ -1,5 +1,6 @@
 """What all end-to-end tests share."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+pytest.register_assert_rewrite("disasterlib")
+import disasterlib  # noqa: E402
+import fakeraylib  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +23,24 @@ def pytest_configure(config):
 
 # A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests send it to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def disaster_world(tmp_path_factory, request):
+    """Makes platforms for the tests of disasters: `with disaster_world() as world`."""
+    real = os.environ.get("ASTRA_TEST_RAY") == "real"
+    environment = request.getfixturevalue("ray_environment").read_bytes() if real else fakeraylib.environment()
+
+    @contextlib.contextmanager
+    def make(*flags, kind=disasterlib.World, **options):
+        world = kind(tmp_path_factory.mktemp("world"), environment, **options)
+        try:
+            yield world.up(*flags)
+        finally:
+            world.end()
+        world.check()
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 from uplib import Up, start_time, wait_for
@@ -98,7 +99,7 @@ class Platform(Up):
     def say(self):
         """Where it stands, for people."""
         try:
-            units = [(u["name"], u["state"], u["reason"], u["message"], u["nodeName"]) for u in self.api("GET", "/units")["items"]]
+            units = [(u["name"], u["state"], u["reason"], u["message"], u.get("nodeName")) for u in self.api("GET", "/units")["items"]]
             events = [(e["time"], e["object"], e["reason"], e["message"]) for e in self.api("GET", "/events")["items"]]
             return "\n".join(map(str, units + events[-30:]))
         except OSError as error:
@@ -151,11 +152,12 @@ def kill(pids):
 
 
 class Traffic:
-    """Steady requests over keep-alive connections, each one sent once; what failed, and when."""
+    """Steady requests over keep-alive connections, each one sent once; what failed, and when; how often each answer came."""
 
     def __init__(self, gateway, path, connections=4, pause_s=0.02):
         self.host, self.path, self.pause_s = gateway.split("//")[1], path, pause_s
         self.sent, self.worst_s, self.failed, self.over = 0, 0.0, [], threading.Event()
+        self.answers = Counter()
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(connections)]
 
@@ -187,6 +189,8 @@ class Traffic:
             with self.lock:
                 self.sent += 1
                 self.worst_s = max(self.worst_s, took)
-                if why:
+                if why is None:
+                    self.answers[body.decode()] += 1
+                else:
                     self.failed.append((time.monotonic(), time.strftime("%T"), why))
             time.sleep(self.pause_s)

@@ -59,8 +59,12 @@ class Up:
 
     def run(self, *words, timeout_s=60):
         return subprocess.run(
-            [ASTRA, *words], env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s
+            self.command([ASTRA, *words]), env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s
         )
+
+    def command(self, words):
+        """How a command is run."""
+        return words
 
     def up(self, *more):
         """Detached; returns what it printed. Fails when it does."""

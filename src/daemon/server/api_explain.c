@@ -228,7 +228,8 @@ static void app_tell(struct explain *x)
             "again",
             x->app->key);
     if (x->app->behind)
-        say(x, "the store is older than what runs: all runs on, nothing is placed or stopped until `astra recover`");
+        say(x, "the store is older than what runs: all runs on, nothing is placed or stopped until `astra "
+               "recover`");
     if (!x->c->s->adopted)
         say(x, "the server started a moment ago: it places nothing before the nodes have told what runs");
     if (x->app->fleet == NULL)

@@ -1,0 +1,1 @@
+"""The few names of Starlette that tests' apps import."""

@@ -1,0 +1,83 @@
+"""Full disks: the server's and a node's, each a small file system in a mount namespace of the platform's own."""
+
+import errno
+import time
+import urllib.error
+
+import pytest
+from disasterlib import SOON_S, some
+from uplib import wait_for
+
+NODE = "cluster-1-node-1"
+
+
+@pytest.fixture(scope="module")
+def world(disaster_world):
+    with disaster_world(disks={"server": "12m", f"nodes/{NODE}": "4m"}) as world:
+        world.deploy()
+        yield world
+
+
+class Full:
+    """A folder without a free byte inside the block."""
+
+    def __init__(self, folder):
+        self.path = folder / "fill"
+
+    def __enter__(self):
+        with open(self.path, "wb", buffering=0) as file:
+            for size in (1 << 20, 4096, 1):
+                try:
+                    while True:
+                        file.write(b"x" * size)
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC
+
+    def __exit__(self, *_):
+        self.path.unlink()
+
+
+def test_server(world):
+    with world.traffic() as traffic:
+        some(traffic)
+        with Full(world.disk("server")):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                for i in range(200):
+                    world.put_app("app", world.spec(env={"FILL": "x" * 60000, "I": i}))
+            assert "store.full" in str(refused.value)
+            assert world.api("GET", "/status")["readOnly"]
+            unit = world.units("app")[0]["name"]
+            some(traffic)
+            assert unit in {u["name"] for u in world.units("app")}
+        world.put_app("app", world.spec(env={"FILL": "gone"}))
+        last = world.app("app")["wantedRevision"]
+        world.wait("the rollout", lambda: world.app("app")["provenRevision"] == last, 4 * SOON_S)
+        assert not world.api("GET", "/status")["readOnly"]
+    assert traffic.failed == []
+
+
+def test_node(world):
+    """A node whose disk is full grants nothing, for it could not keep its word: units go elsewhere, what runs there runs on."""
+    others = [node["id"] for node in world.api("GET", "/nodes")["items"] if node["name"] not in (NODE, "cluster-1-node-2")]
+    for node in others:
+        world.api("POST", f"/nodes/{node}/cordon")
+    world.deploy("there", units=3)
+    there = [unit for unit in world.units("there") if unit["nodeName"] == NODE]
+    assert there
+    world.api("POST", "/namespaces/default/apps/there/scale", {"units": 0})
+    world.wait("an empty app", lambda: world.units("there") == [], SOON_S)
+    with world.traffic() as traffic:
+        some(traffic)
+        with Full(world.disk(f"nodes/{NODE}")):
+            world.api("POST", "/namespaces/default/apps/there/scale", {"units": 2})
+            began = time.monotonic()
+            unit = world.wait_ready("there", 3 * SOON_S)[0]
+            print(f"placed on {unit['nodeName']} after {time.monotonic() - began:.1f} s")
+            assert all(unit["nodeName"] != NODE for unit in world.units("there"))
+        wait_for("its return", lambda: world.is_up(NODE), 10)
+        world.api("POST", "/namespaces/default/apps/there/scale", {"units": 3})
+        world.wait_ready("there", SOON_S)
+        assert NODE in {unit["nodeName"] for unit in world.units("there")}
+    assert traffic.failed == []
+    for node in others:
+        world.api("POST", f"/nodes/{node}/uncordon")

@@ -1,0 +1,178 @@
+"""What clients and back ends do to each other: everybody retries while the app is slow, connections close as requests are sent,
+and what has been fetched once is needed again when its origin is dead. And clocks that jump."""
+
+import http.client
+import json
+import os
+import shutil
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from disasterlib import SOON_S, replicas, some
+from platformlib import members
+from uplib import wait_for
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+@pytest.fixture(scope="module")
+def world(disaster_world):
+    with disaster_world() as world:
+        yield world
+
+
+def metric(world, name):
+    """Sum over the labels, from the gateway's admin port."""
+    ports = json.loads((world.data / "run" / "gateway.ready").read_text())
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports['admin']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+
+def executed(path):
+    return path.read_bytes().split() if path.exists() else []
+
+
+class Impatient(threading.Thread):
+    """A client that gives up after half a second and asks again at once, up to three times."""
+
+    def __init__(self, traffic):
+        super().__init__(daemon=True)
+        self.traffic, self.over, self.asked, self.ok_at = traffic, threading.Event(), 0, 0.0
+
+    def run(self):
+        while not self.over.is_set():
+            for _ in range(3):
+                self.asked += 1
+                try:
+                    connection = http.client.HTTPConnection(self.traffic.host, timeout=0.5)
+                    connection.request("POST", self.traffic.path, b"x")
+                    if connection.getresponse().status == 200:
+                        self.ok_at = time.monotonic()
+                        break
+                except (OSError, http.client.HTTPException):
+                    continue
+            time.sleep(0.05)
+
+
+def test_retry_storm_does_not_multiply(world, tmp_path):
+    """The app becomes slow. Clients retry; the gateway must not add to it, and all is well soon after the cause's end."""
+    log = tmp_path / "executed"
+    world.deploy(env={"APP_EXECUTED": log}, route={"timeout": "1s", "wait": "1s"})
+    traffic = world.traffic()
+    clients = [Impatient(traffic) for _ in range(12)]
+    for client in clients:
+        client.start()
+    wait_for("answers", lambda: all(client.ok_at for client in clients), 10)
+    asked, done, resent = sum(c.asked for c in clients), len(executed(log)), metric(world, "astra_gateway_resent_total")
+    world.state_file.write_text(json.dumps({"sleep": 20}))
+    time.sleep(6)
+    asked, done = sum(c.asked for c in clients) - asked, len(executed(log)) - done
+    resent = metric(world, "astra_gateway_resent_total") - resent
+    world.state_file.unlink()
+    ended = time.monotonic()
+    assert done <= asked, (done, asked)  # no request became two
+    assert resent <= 10 + asked / 10, (resent, asked)
+    wait_for("recovery", lambda: all(client.ok_at > ended for client in clients), 30)
+    print(f"asked {asked}, executed {done}, re-sent {resent}; recovered after {time.monotonic() - ended:.1f} s")
+    for client in clients:
+        client.over.set()
+    for client in clients:
+        client.join(10)
+
+
+def test_keep_alive_races_never_execute_twice(world, tmp_path):
+    """Replicas die while POSTs that may not be repeated are on their way. Each is executed once at most; what clients were told
+    was done was done once, and what they were not told is counted by the gateway."""
+    log = tmp_path / "executed"
+    world.deploy(replicas=2, env={"APP_EXECUTED": log}, route={"idempotent": False, "wait": "20s"})
+    answered, failed, lock = set(), [], threading.Lock()
+    over = threading.Event()
+
+    def client(number):
+        connection, n = None, 0
+        while not over.is_set():
+            n += 1
+            name = f"{number}-{n}"
+            try:
+                connection = connection or http.client.HTTPConnection(host, timeout=30)
+                connection.request("POST", "/app/x?sleep=0.01", name.encode())
+                answer = connection.getresponse()
+                answer.read()
+                with lock:
+                    answered.add(name) if answer.status == 200 else failed.append((answer.status, answer.headers["x-astra-cause"]))
+            except (OSError, http.client.HTTPException) as error:
+                connection = None
+                with lock:
+                    failed.append(repr(error))
+
+    host = world.client()["gateway"].split("//")[1]
+    threads = [threading.Thread(target=client, args=(i,), daemon=True) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        wait_for("answers", lambda n=len(answered): len(answered) > n + 50, 20)
+        unit = world.units("app", "READY")[0]["name"]
+        os.kill(replicas(unit)[0], 9)
+        wait_for("its return", lambda: len(replicas(unit)) == 2, 20)
+    over.set()
+    for thread in threads:
+        thread.join(40)
+    done = executed(log)
+    assert len(done) == len(set(done)), "executed twice"
+    assert {name.encode() for name in answered} <= set(done)
+    assert set(failed) <= {(502, "node_lost")}, failed  # lost on the way: told, not repeated
+    print(f"{len(answered)} answered, {len(failed)} lost with their replicas, none executed twice")
+
+
+def test_origin_is_dead(world):
+    """Nothing that is on a node is asked for again: units run on and start again there while the server has no artifact."""
+    units = world.deploy(env={"ORIGIN": "dead"})
+    artifacts = world.data / "server" / "artifacts"
+    artifacts.rename(world.folder / "elsewhere")
+    artifacts.mkdir()
+    try:
+        with world.traffic() as traffic:
+            some(traffic)
+            unit = units[0]["name"]
+            for pid in members(unit):
+                try:
+                    os.kill(pid, 9)
+                except ProcessLookupError:
+                    continue
+            world.wait_ready("app", SOON_S, without=[unit])
+            world.kill_and_see_again("server")
+            world.wait_ready("app", SOON_S)
+        assert traffic.failed == []
+    finally:
+        shutil.rmtree(artifacts)
+        (world.folder / "elsewhere").rename(artifacts)
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="libfaketime is not installed")
+def test_clock_jumps_an_hour(disaster_world, tmp_path):
+    """Both ways, under server, gateway and agents. Wall clocks are for people: nobody is called dead for one, nothing ends."""
+    wall = tmp_path / "faketime"
+    wall.write_text("+0")
+    faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(wall), "FAKETIME_NO_CACHE": "1",
+             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
+    with disaster_world(env=faked) as world:
+        world.deploy()
+        before = {unit["name"]: members(unit["name"]) for unit in world.units("app")}
+        with world.traffic() as traffic:
+            for jump in ("+3600", "-3600", "+0"):
+                wall.write_text(jump)
+                some(traffic, 100)
+                time.sleep(2)
+                assert {unit["name"]: members(unit["name"]) for unit in world.wait_ready("app", SOON_S)} == before
+                hour = world.api("GET", "/status")["time"][11:13]
+                assert hour == time.strftime("%H", time.gmtime(time.time() + int(jump)))
+            wall.write_text("-3600")
+            world.api("POST", "/namespaces/default/apps/app/scale", {"units": 3})
+            world.wait_ready("app", SOON_S)
+        assert traffic.failed == []
+        reasons = {event["reason"] for event in world.events("app")}
+        assert not reasons & {"NodeLost", "DeadlineExceeded", "HealthCheckFailed"}

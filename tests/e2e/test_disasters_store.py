@@ -1,0 +1,164 @@
+"""The server's store: locked, corrupt, lost, restored from yesterday, on a full disk. Whatever becomes of it, what runs runs on,
+and what an operator types brings the rest back."""
+
+import json
+import sqlite3
+import urllib.error
+from pathlib import Path
+
+import pytest
+from disasterlib import SOON_S, some
+from platformlib import members
+from uplib import start_time, wait_for
+
+
+@pytest.fixture(scope="module")
+def world(disaster_world):
+    with disaster_world() as world:
+        world.deploy()
+        yield world
+
+
+@pytest.fixture(autouse=True)
+def traffic(world):
+    """No request fails, and no process of a unit ends, whatever happens to the store."""
+    before = processes(world)
+    with world.traffic() as traffic:
+        some(traffic)
+        yield traffic
+        some(traffic)
+    assert traffic.failed == []
+    ended = {pid for unit in before.values() for pid, started in unit.items() if start_time(pid) != started}
+    assert ended == world.__dict__.pop("may_end", set())
+
+
+def processes(world):
+    return {unit["name"]: members(unit["name"]) for unit in world.wait_ready("app", SOON_S)}
+
+
+def store(world):
+    return world.data / "server" / "astra.db"
+
+
+def orphans(world):
+    return {item["name"] for item in world.api("GET", "/orphans")["items"]}
+
+
+def command(world, *words, status=0):
+    done = world.run(*words)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+def recover(world):
+    return json.loads(command(world, "recover", "-o", "json"))["items"]
+
+
+def test_locked_by_another_process(world):
+    world.hold("server")
+    other = sqlite3.connect(store(world), isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    (world.data / "hold.server").unlink()
+    wait_for("its word", lambda: "another server uses it" in world.log("server"), 20)
+    other.close()
+    world.wait_ready("app", SOON_S)
+
+
+def test_backup_corrupt_restore(world, tmp_path):
+    copy = tmp_path / "copy.db"
+    command(world, "store", "backup", copy)
+    command(world, "store", "backup", copy, status=1)  # overwrites nothing
+    command(world, "store", "restore", copy, status=1)  # the server has it
+    world.hold("server")
+    damaged = bytearray(store(world).read_bytes())
+    damaged[4096:] = b"\x5a" * (len(damaged) - 4096)
+    store(world).write_bytes(damaged)
+    for part in ("-wal", "-shm"):
+        Path(f"{store(world)}{part}").unlink(missing_ok=True)
+    (world.data / "hold.server").unlink()
+    wait_for("its word", lambda: "astra store restore" in world.log("server"), 20)
+    assert store(world).read_bytes() == damaged  # never made anew
+    (world.data / "hold.server").touch()
+    told = command(world, "store", "restore", copy)
+    assert "before-restore-1" in told
+    assert Path(f"{store(world)}.before-restore-1").read_bytes() == damaged
+    (world.data / "hold.server").unlink()
+    world.wait("the server", lambda: world.app("app"), 20)
+    assert [(item["name"], item["recovered"]) for item in recover(world)] in ([], [("app", True)])
+    world.wait_ready("app", SOON_S)
+
+
+def test_restore_refuses_what_is_no_store(world, tmp_path):
+    (tmp_path / "text").write_text("no store" * 1000)
+    world.hold("server")
+    assert "store" in world.run("store", "restore", tmp_path / "text").stderr
+    world.release("server")
+    world.wait_ready("app", SOON_S)
+
+
+def test_restored_from_yesterday(world, tmp_path):
+    """Since the copy was made the app has a new revision, with new units, and a second app was deployed."""
+    copy = tmp_path / "yesterday.db"
+    command(world, "store", "backup", copy)
+    old = processes(world)
+    world.may_end = {pid for unit in old.values() for pid in unit}
+    world.put_app("app", world.spec(env={"DAY": "today"}))
+    today = world.app("app")["wantedRevision"]
+    world.wait("today's revision", lambda: world.app("app")["provenRevision"] == today, 3 * SOON_S)
+    world.deploy("second", units=1)
+    world.kill_and_see_again("server")  # claims of today carry a later epoch than the copy's next one
+    world.put_app("app", world.spec(env={"DAY": "this evening"}))
+    tonight = world.app("app")["wantedRevision"]
+    world.wait("tonight's revision", lambda: world.app("app")["provenRevision"] == tonight, 3 * SOON_S)
+    before = {**processes(world), "second": members(world.units("second")[0]["name"])}
+    world.hold("server")
+    command(world, "store", "restore", copy)
+    world.release("server")
+    world.wait("the hold", lambda: world.app("app")["state"] == "HELD", 20)
+    assert world.said("the store is older than what runs")
+    assert any("astra recover" in line for line in world.api("GET", "/namespaces/default/apps/app/explain")["lines"])
+    with pytest.raises(urllib.error.HTTPError, match="astra recover"):
+        world.put_app("app", world.spec(env={"DAY": "another"}))
+    world.wait("the other one", lambda: orphans(world) == {"second"}, 20)
+    done = recover(world)
+    assert {item["name"]: item["recovered"] for item in done} == {"app": True, "second": True}, done
+    world.wait_ready("app", SOON_S)
+    world.wait_ready("second", SOON_S)
+    assert world.app("app")["revision"] == tonight
+    after = {**processes(world), "second": members(world.units("second")[0]["name"])}
+    assert after == before
+    world.api("POST", "/namespaces/default/apps/app/scale", {"units": 3})  # the new epoch is one that nodes accept
+    world.wait_ready("app", SOON_S)
+    world.api("POST", "/namespaces/default/apps/app/scale", {"units": 2})
+    world.wait_ready("app", SOON_S)
+    world.delete("second")
+
+
+def test_lost(world):
+    before = processes(world)
+    world.hold("server")
+    for path in store(world).parent.glob("astra.db*"):
+        path.unlink()
+    world.release("server")
+    world.wait("the orphan", lambda: orphans(world) == {"app"}, 20)
+    assert world.app("app")["state"] == "ORPHAN"
+    assert "app" in command(world, "orphans", "ls")
+    done = recover(world)
+    assert [(item["name"], item["recovered"]) for item in done] == [("app", True)], done
+    assert processes(world) == before
+    assert recover(world) == []
+
+
+def test_orphans_released(world):
+    world.put_artifacts()  # their names were in the store, too
+    world.deploy("brief", units=1)
+    unit = world.units("brief")[0]["name"]
+    world.hold("server")
+    for path in store(world).parent.glob("astra.db*"):
+        path.unlink()
+    world.release("server")
+    world.wait("the orphans", lambda: orphans(world) == {"app", "brief"}, 20)
+    command(world, "orphans", "release", "brief")
+    wait_for("its end", lambda: members(unit) == {}, 20)
+    assert [(item["name"], item["recovered"]) for item in recover(world)] == [("app", True)]
