@@ -87,7 +87,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may switch 
 
 
 @needs_root
-@pytest.mark.parametrize("snoopers", [(True, ()), (True, ("--no-namespaces",))], indirect=True, ids=["namespaces", "none"])
+@pytest.mark.parametrize("snoopers", [(True, ("--isolation", "auto")), (True, ("--isolation", "user", "--no-namespaces"))], indirect=True, ids=["namespaces", "none"])
 def test_each_namespace_has_its_user(snoopers):
     assert not snoopers.hello.exclusive
     for namespace, unit in (("red", "noop-aaaaa"), ("blue", "noop-bbbbb"), ("red", "noop-ccccc")):
@@ -107,7 +107,7 @@ def test_each_namespace_has_its_user(snoopers):
 
 
 @pytest.mark.parametrize(
-    "snoopers", [(True, ("--isolation", "node")), (False, ())], indirect=True, ids=["asked for", "closed folder"]
+    "snoopers", [(True, ()), (False, ("--isolation", "auto"))], indirect=True, ids=["by default", "closed folder"]
 )
 def test_or_one_namespace_at_a_time(snoopers):
     assert snoopers.hello.exclusive

@@ -33,8 +33,9 @@
     X(cache, "cache", "DIR", NULL, "artifacts; agents of one host may share it (DATA/cache)")                \
     X(cache_max, "cache-max", "QUANTITY", "40Gi", "bytes that unused artifacts may leave in it")             \
     X(libdir, "libdir", "DIR", NULL, "lib/astra of the installation (beside the executable)")                \
-    X(isolation, "isolation", "MODE", "auto",                                                                \
-      "namespaces apart: user, node (one at a time), off; auto: user where it can be, else node")            \
+    X(isolation, "isolation", "MODE", "node",                                                                \
+      "namespaces apart: node (one at a time), user (each its own), off; auto: user where it can be, else "  \
+      "node")                                                                                                \
     X(uid_first, "uid-first", "N", "1879048192", "first of 65536 users for namespaces")                      \
     X(log_level, "log-level", "LEVEL", "info", "debug, info, warn, error or off")
 
