@@ -123,14 +123,14 @@ static void fields_diff(struct diff *d, const struct unit_field *fields, const c
         if (wire_value_equal(before, after) || is_servers_own(here))
             continue;
         bool both = before != NULL && after != NULL;
-        if (fields->class == UNIT_CLASS_SERVE && both)
+        bool applications = fields->class == UNIT_CLASS_SERVE && fields->kind == UNIT_LIST;
+        if (applications && both)
             named_diff(d, here, before, after, false);
         else if (fields->kind == UNIT_OBJECT && both && wire_value_is(before, WIRE_VALUE_OBJECT) &&
                  wire_value_is(after, WIRE_VALUE_OBJECT))
             fields_diff(d, fields->fields, here, before, after);
         else
-            change_add(d, here, fields->class == UNIT_CLASS_SERVE ? UNIT_CLASS_REPLACE : fields->class,
-                       before, after);
+            change_add(d, here, applications ? UNIT_CLASS_REPLACE : fields->class, before, after);
     }
 }
 

@@ -230,10 +230,11 @@ static const struct unit_field route_fields[] = {
 };
 
 static const struct unit_field logs_fields[] = {
-    {"level", UNIT_WORD, ROUTE, NOT_YET(LATER), .fallback = "\"info\"",
-     WORDS("debug", "info", "warning", "error"), .doc = "level"},
-    {"keepFailed", UNIT_DURATION, ROUTE, NOT_YET(LATER), .fallback = "\"24h\"",
-     .doc = "logs of failed members"},
+    {"level", UNIT_WORD, .class = UNIT_CLASS_SERVE, .fallback = "\"info\"",
+     WORDS("debug", "info", "warning", "error"),
+     .doc = "of Serve applications that set none; Ray's own in members that start from now on"},
+    {"keepFailed", UNIT_DURATION, ROUTE, .fallback = "\"24h\"",
+     .doc = "how long a failed member's log stays on its node; of members that start from now on"},
     END,
 };
 

@@ -66,6 +66,7 @@ struct unit_ray_start {
     const char *tfcc_page_dir; /* ASTRA_TFCC_PAGE_DIR, or NULL */
     const char *namespace, *app, *unit, *member, *models_dir, *tfcc_socket /* or NULL */,
         *code_dir /* or NULL */;
+    const char *log_level;           /* debug, info, warning, error; NULL = Ray's default */
     const struct wire_value *models; /* an object whose keys are the models' names, or NULL */
     uint64_t revision;
     const char *extra_pythonpath; /* Astra's own Python folder, or NULL */

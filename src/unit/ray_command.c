@@ -287,6 +287,10 @@ static int env_build(const struct unit_ray_start *s, struct words *env, struct a
                 "1"); /* the environment is shared: nothing is written into it */
     default_add(vars, env, "PYTHONUNBUFFERED", "1");
     threads_add(s, vars, env);
+    if (s->log_level != NULL) { /* of Ray's Python parts, of its C++ ones */
+        default_add(vars, env, "RAY_LOGGER_LEVEL", s->log_level);
+        default_add(vars, env, "RAY_BACKEND_LOG_LEVEL", s->log_level);
+    }
     /* 15 otherwise: replicas, which are what all is for, would starve beside any other work of the host.
      * Claims share the node out, not nice values. */
     default_add(vars, env, "RAY_worker_niceness", "0");

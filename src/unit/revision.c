@@ -63,6 +63,28 @@ static struct wire_value *serve_config(struct a_arena *arena, const struct wire_
     return config;
 }
 
+/* logs.level as Serve takes it, for each application that has no level of its own. Serve's default is info:
+ * nothing is added for it. */
+static void level_put(struct a_arena *arena, const struct wire_value *spec, struct wire_value *config)
+{
+    const char *level = wire_value_string(wire_value_path(spec, "logs.level"), "info");
+    struct wire_value *applications = wire_value_get(config, "applications");
+    if (strcmp(level, "info") == 0)
+        return;
+    char *word = a_arena_strdup(arena, level);
+    for (char *c = word; *c != '\0'; c++)
+        *c = (char)(*c - 'a' + 'A');
+    for (size_t i = 0; i < wire_value_count(applications); i++) {
+        struct wire_value *app = wire_value_at(applications, i),
+                          *logging = wire_value_get(app, "logging_config");
+        if (wire_value_is_null(logging))
+            wire_value_set(arena, app, "logging_config", logging = wire_value_new_object(arena));
+        if (wire_value_is(logging, WIRE_VALUE_OBJECT) &&
+            wire_value_is_null(wire_value_get(logging, "log_level")))
+            wire_value_set_string(arena, logging, "log_level", word);
+    }
+}
+
 static void light_remove(struct wire_value *deployment)
 {
     const struct wire_value *next;
@@ -126,7 +148,9 @@ void unit_revision_make(const struct wire_value *app, const struct a_uuid *uid, 
     copy_member(&arena, doc, app, "spec");
     wire_value_remove(wire_value_get(doc, "spec"), "units");
     copy_member(&arena, doc, spec, "env");
-    wire_value_set(&arena, doc, "serve", serve_config(&arena, spec));
+    struct wire_value *serve = serve_config(&arena, spec);
+    level_put(&arena, spec, serve);
+    wire_value_set(&arena, doc, "serve", serve);
     sources_put(&arena, doc, sources, n_sources);
     wire_json_print(ret_text, doc, WIRE_JSON_SORTED);
 }

@@ -254,7 +254,8 @@ def claim_id(app_uid, unit="noop-aaaaa", member="head", attempt=1):
     return {"app_uid": app_uid, "unit": unit, "member": member, "attempt": attempt}
 
 
-def revision_document(environment, code=None, applications=None, number=1, models=None, env=None, workers=None, head=None):
+def revision_document(environment, code=None, applications=None, number=1, models=None, env=None, workers=None, head=None,
+                      logs=None):  # fmt: skip
     """What a server stores of a revision and agents fetch."""
     document = {
         "app": {"namespace": "default", "name": "noop", "uid": str(uuid.uuid4())},
@@ -262,6 +263,7 @@ def revision_document(environment, code=None, applications=None, number=1, model
         "spec": {
             "head": {"cpu": 1, "memory": "2Gi", "serves": "auto", "ray": {}, **(head or {})},
             "workers": workers or [],
+            "logs": {"level": "info", "keepFailed": "24h", **(logs or {})},
             "serve": {"warmUp": {"path": None, "deadline": "120s"}},
         },
         "serve": {"applications": applications or [{"name": "a", "route_prefix": "/a", "import_path": "noop:app"}]},

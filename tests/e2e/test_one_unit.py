@@ -77,11 +77,10 @@ def shm_names():
     return {p.name for p in Path("/dev/shm").iterdir()}
 
 
-def failed(server, agent, artifacts, environment, **document):
-    """The EXITED status of a head with this environment."""
-    hello = server.wait("HELLO")
+def failed(server, agent, artifacts, environment, node=None, **document):
+    """The EXITED status of a head with this environment; node is the agent's when its HELLO was taken before."""
     revision = artifacts.put(revision_document(environment, **document))
-    claim = Claim(server, hello.node, revision)
+    claim = Claim(server, node or server.wait("HELLO").node, revision)
     assert claim.reserve().granted
     assert claim.bind().ok
     status = claim.status(where=lambda m: m.member_state == "EXITED")
@@ -276,6 +275,45 @@ def test_references_in_env(world):
     status = failed(server, agent, artifacts, artifacts.put(shell_environment(SAYS)), **document)
     assert status.reason == "RAY_START_FAILED"
     assert "models/det-v4 same=weights shared=weights" in status.message
+
+
+def ended_logs(agent):
+    folder = agent.data / "ended"
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+def test_failed_members_logs(tmp_path):
+    """They stay for logs.keepFailed, over a restart of the agent, and never more of them than --logs-max."""
+    artifacts = Artifacts()
+    environment = artifacts.put(shell_environment("head -c 40000 /dev/zero | tr '\\0' x; exit 3"))
+    with Server(artifacts) as server:
+        agent = Agent(server, tmp_path, "--logs-max", "100000")
+        try:
+            node = server.wait("HELLO").node
+            failed(server, agent, artifacts, environment, node, logs={"keepFailed": "0s"})
+            assert ended_logs(agent) == []
+            failed(server, agent, artifacts, environment, node, logs={"keepFailed": "3s"})
+            [short] = ended_logs(agent)
+            assert short.startswith("noop-aaaaa.head.1.") and short.endswith(".log")
+            until = int(short.split(".")[3])
+            assert 0 < until - time.time() <= 4
+            wait_for("the end of its time", lambda: ended_logs(agent) == [], 8)
+            assert time.time() >= until
+        finally:
+            agent.close()
+    with Server(artifacts) as server:
+        agent = Agent(server, tmp_path / "many", "--logs-max", "100000")
+        folder = agent.data / "ended"
+        folder.mkdir()
+        now = int(time.time())
+        for name, age in (("old", 100), ("older", 50), ("young", 3000)):
+            (folder / f"{name}-aaaaa.head.1.{now + age}.log").write_bytes(b"y" * 45000)
+        try:
+            failed(server, agent, artifacts, environment, logs={"keepFailed": "1h"})
+            wait_for("the bound", lambda: len(ended_logs(agent)) == 2, 5)
+            assert [n.split(".")[0] for n in ended_logs(agent)] == ["noop-aaaaa", "young-aaaaa"]
+        finally:
+            agent.close()
 
 
 def test_references_where_paths_differ(tmp_path):

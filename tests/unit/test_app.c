@@ -135,7 +135,7 @@ static void test_every_error_at_once(void **state)
                        "  head: {cpu: none, memory: 2gb}\n"
                        "  priority: high\n"
                        "  drain: {streams: 1m}\n"
-                       "  logs: {level: debug, keepFailed: 24h}\n"
+                       "  logs: {level: loud, keepFailed: 24h}\n"
                        "  env: [{name: ASTRA_APP, value: x}, {name: A, value: 1}]\n"
                        "  rollout: {undo: atuo}\n"
                        "  serve: {applications: [{name: a, port: 8000, runtime_env: {pip: [x]}}]}\n"
@@ -148,7 +148,7 @@ static void test_every_error_at_once(void **state)
         "app.yaml:5:29: spec.head.memory: expected a quantity of bytes such as 2Gi, got \"2gb\"",
         "app.yaml:6:13: spec.priority: not supported yet (comes with: starlink)",
         "app.yaml:7:20: spec.drain.streams: not supported yet (comes with: later)",
-        "app.yaml:8:17: spec.logs.level: not supported yet (comes with: later)",
+        "app.yaml:8:17: spec.logs.level: expected debug | info | warning | error, got \"loud\"",
         "spec.env[0].name: this variable is set by Astra",
         "spec.env[1].value: expected a string, got 1",
         "did you mean auto?",
@@ -188,6 +188,11 @@ static void test_update_classes(void **state)
     assert_int_equal(only_change(f, "ocr:app", "ocr:other")->class, UNIT_CLASS_REPLACE);
     assert_int_equal(only_change(f, "memory: 2Gi", "memory: 3Gi")->class, UNIT_CLASS_REPLACE);
     assert_int_equal(only_change(f, "idempotent: true", "idempotent: false")->class, UNIT_CLASS_ROUTE);
+    c = only_change(f, "units: 2", "units: 2\n  logs: {level: debug}");
+    assert_string_equal(c->field, "spec.logs.level");
+    assert_int_equal(c->class, UNIT_CLASS_SERVE);
+    assert_int_equal(only_change(f, "units: 2", "units: 2\n  logs: {keepFailed: 1h}")->class,
+                     UNIT_CLASS_ROUTE);
 }
 
 struct revision {
@@ -244,6 +249,31 @@ static void test_revision_keys(void **state)
     revision_deinit(&code);
 }
 
+/* logs.level reaches each application that has none of its own, by a PUT; info is what Serve does anyway. */
+static void test_log_level(void **state)
+{
+    struct fixture *f = *state;
+    struct revision base, debug, own;
+    assert_null(wire_value_path(revision(f, ocr, &base), "serve.applications.0.logging_config"));
+    const char *text = replaced(f, ocr, "units: 2", "units: 2\n  logs: {level: debug}");
+    struct wire_value *doc = revision(f, text, &debug);
+    assert_string_equal(
+        wire_value_string(wire_value_path(doc, "serve.applications.0.logging_config.log_level"), ""),
+        "DEBUG");
+    assert_null(wire_value_path(doc, "spec.serve.applications.0.logging_config"));
+    assert_string_equal(base.replace.ptr, debug.replace.ptr);
+    assert_string_not_equal(base.serve.ptr, debug.serve.ptr);
+    text = replaced(f, text, "route_prefix: /ocr",
+                    "route_prefix: /ocr\n      logging_config: {log_level: WARNING, encoding: JSON}");
+    doc = revision(f, text, &own);
+    assert_string_equal(
+        wire_value_string(wire_value_path(doc, "serve.applications.0.logging_config.log_level"), ""),
+        "WARNING");
+    revision_deinit(&base);
+    revision_deinit(&debug);
+    revision_deinit(&own);
+}
+
 static void test_paths_must_be_packed(void **state)
 {
     struct fixture *f = *state;
@@ -283,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_a_mapping, setup, teardown),
         cmocka_unit_test_setup_teardown(test_update_classes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revision_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_level, setup, teardown),
         cmocka_unit_test_setup_teardown(test_paths_must_be_packed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_references, setup, teardown),
     };

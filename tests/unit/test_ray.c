@@ -105,6 +105,7 @@ static void test_worker(void **state)
         0);
     assert_int_equal(wire_json_parse(&arena, A_VIEW_LIT("{\"det\":\"\"}"), NULL, NULL, &models, NULL), 0);
     s.models = models;
+    s.log_level = "debug";
     s.role = UNIT_RAY_WORKER;
     s.head_ip = "127.9.9.9";
     s.head_port_first = 21000;
@@ -122,6 +123,8 @@ static void test_worker(void **state)
     assert_false(has(c.envp, "OMP_NUM_THREADS=1"));
     assert_true(has(c.envp, "X=y=z"));
     assert_true(has(c.envp, "ASTRA_MODEL_DET=/m/models/det"));
+    assert_true(has(c.envp, "RAY_LOGGER_LEVEL=debug"));
+    assert_true(has(c.envp, "RAY_BACKEND_LOG_LEVEL=debug"));
     assert_true(has(c.envp, "W=/m/models/det/y=z/head $(X) $(LATER)"));
     a_arena_deinit(&arena);
 }

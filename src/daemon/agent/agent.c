@@ -197,6 +197,7 @@ static int agent_begin(struct d_agent *a, struct a_error *reterr)
     a->begun = true;
     d_claims_begin(a);
     d_usage_start(a);
+    d_ended_start(a);
     sys_log(INFO, "agent", "agent.begin", "the agent runs", SYS_STR("id", a->id.s),
             SYS_STR("address", a->address), SYS_U64("incarnation", a->node.incarnation),
             SYS_U64("http", a->http_port));
@@ -210,7 +211,8 @@ static bool work_is_left(const struct d_agent *a)
         if (a_list_entry(it, struct d_member, link)->job.running)
             return true;
     }
-    return a->write.running || a->collect.running || a->scrapes > 0 || !a_list_empty(&a->fetches);
+    return a->write.running || a->collect.running || a->ended_look.running || a->scrapes > 0 ||
+           !a_list_empty(&a->fetches);
 }
 
 /* Nothing new begins; what the pools do is waited for and told. */
@@ -218,6 +220,7 @@ static void work_finish(struct d_agent *a)
 {
     a->closing = true;
     d_usage_stop(a);
+    d_ended_stop(a);
     d_logs_stop(a);
     d_link_stop(a);
     a_list_foreach (it, &a->members) {

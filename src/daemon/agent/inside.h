@@ -164,6 +164,11 @@ struct d_agent {
     uint64_t samples;
     uint64_t oom_kills, members_started, members_failed, beats;
     struct d_job collect;
+
+    /* logs of members that ended */
+    struct sys_timer ended_timer;
+    struct d_job ended_look;
+    uint64_t ended_next_ms; /* from the last look until one goes; A_NEVER = none is kept */
 };
 
 /* claims.c: the node core and its actions */
@@ -243,6 +248,12 @@ void d_serve_deploy(struct d_serve *s);        /* the member's document is to be
 bool d_serve_settled(const struct d_serve *s); /* an answer came since the agent started */
 void d_serve_report(struct d_serve *s, struct a_arena *arena, struct wire_sl_claim_status *status);
 void d_serve_forget(struct d_serve *s); /* the head is gone: no endpoint is left */
+
+/* ended.c: logs of members that ended by themselves */
+void d_ended_keep(const struct d_member *m); /* in the pool, before the member's folder goes */
+void d_ended_start(struct d_agent *a);
+void d_ended_look(struct d_agent *a); /* another one was kept: is it too much now? */
+void d_ended_stop(struct d_agent *a);
 
 /* usage.c */
 void d_usage_start(struct d_agent *a);

@@ -318,6 +318,8 @@ static void cleaned(void *ctx, bool cancelled)
     sys_portblock_release(&m->block);
     if (m->state.state != A_MEMBER_EXITED)
         d_member_set(m, A_MEMBER_EXITED, A_REASON_REQUESTED, "%s", "");
+    if (m->exited)
+        d_ended_look(a);
     d_member_free(m);
     d_claims_event(a, &(struct sl_node_event){.kind = SL_NODE_EV_STOPPED, .claim_number = number});
 }

@@ -107,6 +107,9 @@ static int quantities_parse(struct d_agent_options *o, struct a_error *reterr)
     if (!a_text_bytes(a_view_str(o->cache_max), &o->cache_max_bytes))
         return a_fail(reterr, -EINVAL, A_CODE_USAGE, "--cache-max %s: expected bytes, for example 40Gi",
                       o->cache_max);
+    if (!a_text_bytes(a_view_str(o->logs_max), &o->logs_max_bytes))
+        return a_fail(reterr, -EINVAL, A_CODE_USAGE, "--logs-max %s: expected bytes, for example 256Mi",
+                      o->logs_max);
     return 0;
 }
 

@@ -32,6 +32,7 @@
     X(ports_dir, "ports-dir", "DIR", NULL, "lock files of the host's port blocks")                           \
     X(cache, "cache", "DIR", NULL, "artifacts; agents of one host may share it (DATA/cache)")                \
     X(cache_max, "cache-max", "QUANTITY", "40Gi", "bytes that unused artifacts may leave in it")             \
+    X(logs_max, "logs-max", "QUANTITY", "256Mi", "bytes of logs that failed members may leave")              \
     X(libdir, "libdir", "DIR", NULL, "lib/astra of the installation (beside the executable)")                \
     X(isolation, "isolation", "MODE", "node",                                                                \
       "namespaces apart: node (one at a time), user (each its own), off; auto: user where it can be, else "  \
@@ -44,7 +45,7 @@ struct d_agent_options {
     D_AGENT_TEXTS(X)
 #undef X
     struct a_capacity capacity; /* zero fields: to be measured */
-    uint64_t cache_max_bytes;
+    uint64_t cache_max_bytes, logs_max_bytes;
     struct wire_sl_label labels[D_AGENT_LABELS_MAX];
     size_t n_labels;
     bool namespaces_off; /* --no-namespaces: members run without, for tests of that way */

@@ -223,6 +223,7 @@ static int command_build(struct d_member *m, struct a_arena *arena, struct unit_
         .member = m->id.member.s,
         .models_dir = a_arena_printf(arena, "%s/models", m->folder),
         .models = wire_value_get(m->document, "models"),
+        .log_level = wire_value_string(wire_value_path(m->document, "spec.logs.level"), NULL),
         .code_dir = m->code_dir,
         .revision = (uint64_t)wire_value_int(wire_value_get(m->document, "revision"), 0),
         .extra_pythonpath = a->libdir != NULL ? a_arena_printf(arena, "%s/python", a->libdir) : NULL,
@@ -342,17 +343,6 @@ static bool keep_others(void *ctx, uint64_t claim)
     return claim != ((const struct d_member *)ctx)->number;
 }
 
-/* The log of a member that failed outlives it: DATA/ended/UNIT.MEMBER.ATTEMPT.log, for a day. */
-static void log_keep(const struct d_member *m)
-{
-    A_AUTOFREE char *dir = sys_path_join(m->agent->data, "ended");
-    A_AUTOFREE char *from = sys_path_join(m->folder, D_SHIM_LOG_FILE);
-    A_AUTOFREE char *to = a_asprintf("%s/%s.%s.%u.log", dir, m->id.unit.s, m->id.member.s, m->id.attempt);
-    if (m->exited && sys_file_exists(from) && sys_dir_make(dir, 0700, NULL) == 0) {
-        int ignored A_UNUSED = sys_file_rename(from, to, NULL);
-    }
-}
-
 /* A killed process may take a moment to let its sockets go; its block is not free before. A stranger on one
  * of the ports is not waited for longer than that. */
 static void ports_await(const struct d_member *m)
@@ -374,7 +364,7 @@ void d_clean_run(void *ctx)
     int rc = marked_kill(m, e);
     if (rc == 0) {
         ports_await(m);
-        log_keep(m);
+        d_ended_keep(m);
         rc = sys_dir_remove(m->temp, e);
     }
     if (rc == 0)
