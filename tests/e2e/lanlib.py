@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from disasterlib import World
-from platformlib import kill
+from platformlib import command, kill
 from uplib import ASTRA, marked, wait_for
 
 CLONE_NEWNET = 0x40000000
@@ -139,12 +139,16 @@ class Lan(World):
         for holder in holders:
             holder.kill()
             holder.wait()
-        kill(marked(*self.marks))
-        wait_for("the end of all", lambda: marked(*self.marks) == [], 10)
+        kill([*marked(*self.marks), *self.shims()])  # a shim takes its members along
+        wait_for("the end of all", lambda: self.left() == [], 20)
         subprocess.run(["rm", "-rf", self.temp], check=True)
 
+    def shims(self):
+        """Processes whose command line names a folder of this platform."""
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if f"{self.data}/" in command(path.name)]
+
     def left(self):
-        return []
+        return [*marked(*self.marks), *self.shims()]
 
     def of(self, cluster):
         return [node for node in self.lan.values() if node.cluster == cluster]
