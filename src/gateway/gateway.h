@@ -211,7 +211,7 @@ struct gw {
     size_t n_updates, cap_updates;
     bool in_view, in_snapshot;
     uint64_t n_waiting, n_in_flight, no_route;
-    size_t n_gone; /* endpoints that are gone */
+    size_t n_gone;    /* endpoints that are gone */
     uint64_t stalled; /* endpoints that were set aside for giving no answers, total */
 };
 
