@@ -170,6 +170,8 @@ class Node:
     def _on_open_bulk(self, m, _key):
         if m.purpose == "ARTIFACT" and m.digest in self.texts:
             threading.Thread(target=self._bulk, args=(m,), daemon=True).start()
+        elif m.purpose == "LOGS":
+            threading.Thread(target=self._send_log, args=(m,), daemon=True).start()
 
     def _bulk(self, m):
         with starlink.Client(self.address, self.identity) as bulk:
@@ -203,10 +205,6 @@ class Node:
             self.cordoned = m.action == "CORDON"
         self._node_status(m.request)
         self._drained()
-
-    def _on_open_bulk(self, m, _key):
-        if m.purpose == "LOGS":
-            threading.Thread(target=self._send_log, args=(m,), daemon=True).start()
 
     def _send_log(self, m):
         text = self.logs.get((m.unit, m.member, m.previous))
