@@ -13,10 +13,12 @@
 
 #define PEER_MAGIC A_MAGIC('d', 'p', 'e', 'r')
 #define HELLO_MS 10000
+#define CERT_LOOK_MS 60000 /* at a certificate's end, at least this often */
 
 static void peer_free(struct d_peer *p)
 {
     sys_timer_clear(&p->hello_timer);
+    sys_timer_clear(&p->cert_timer);
     a_list_remove(&p->link);
     a_free(p);
 }
@@ -94,6 +96,23 @@ bool d_peer_is_expired(const struct d_peer *p)
            (p->identity.expired || p->identity.not_after_ms < sys_clock_wall_ms());
 }
 
+/* What people see of the certificate's owner may read differently now. Ends come by the wall clock, which may
+ * be set: looked at again when its time has come. */
+static void certificate_look(void *ctx)
+{
+    struct d_peer *p = A_CAST(struct d_peer, ctx, PEER_MAGIC);
+    uint64_t now = sys_clock_wall_ms(), end = p->identity.not_after_ms + 1;
+    if (p->kind == D_PEER_AGENT)
+        d_api_node_changed(p->server, &p->agent->node);
+    if (p->identity.subject.role == NET_ROLE_NONE)
+        return;
+    if (d_peer_is_expired(p))
+        sys_log(WARN, "server", "cert.expired", "a certificate has ended; its owner is served as before",
+                SYS_STR("id", p->identity.subject.id.s));
+    else
+        sys_timer_set_in(&p->cert_timer, A_MIN(end > now ? end - now : 1, (uint64_t)CERT_LOOK_MS));
+}
+
 static bool token_opens(struct server *s, struct a_view token)
 {
     return sys_secret_equal(&s->join_token, token) || api_join_token_take(s->api, token);
@@ -136,6 +155,7 @@ static void certificate_send(struct d_peer *p, const struct net_subject *subject
         return;
     p->identity.not_after_ms = info.not_after_ms;
     p->identity.expired = false;
+    certificate_look(p);
 }
 
 static void cert_request(struct d_peer *p, const struct wire_sl_cert_request *m)
@@ -200,10 +220,9 @@ static void hello(struct d_peer *p, const struct wire_sl_hello *h)
     }
     if (!hello_is_own(p, h))
         return;
-    if (d_peer_is_expired(p) && h->peer != WIRE_SL_PEER_BULK)
-        sys_log(WARN, "server", "cert.expired", "a certificate has ended; its owner is served as before",
-                SYS_STR("id", p->identity.subject.id.s));
     sys_timer_clear(&p->hello_timer);
+    if (h->peer != WIRE_SL_PEER_BULK)
+        certificate_look(p);
     switch (h->peer) {
     case WIRE_SL_PEER_AGENT:
         p->kind = D_PEER_AGENT;
@@ -312,6 +331,7 @@ static void on_accept(void *ctx, struct net_link *l)
     a_list_push_back(&s->peers, &p->link);
     sys_timer_init(&p->hello_timer, s->loop, on_hello_timeout, p);
     sys_timer_set_in(&p->hello_timer, HELLO_MS);
+    sys_timer_init(&p->cert_timer, s->loop, certificate_look, p);
     net_link_set_ops(l, &peer_ops, p);
 }
 

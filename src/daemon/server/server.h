@@ -185,6 +185,7 @@ struct d_peer {
     struct d_gateway *gateway;
     struct d_bulk *bulk;
     struct sys_timer hello_timer;
+    struct sys_timer cert_timer; /* looks at the certificate's end */
 };
 
 /* ---- artifacts ---- */
