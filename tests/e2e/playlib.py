@@ -6,6 +6,7 @@
         p.astra("deploy", "app.yaml", "--wait")
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -230,6 +231,14 @@ class Gateway:
         self.link = starlink.Client(address, starlink.join(address, token, peer="GATEWAY"))
         self.link.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="GATEWAY", name=name, address="127.0.0.1", port=8080))
         self.link.wait("WELCOME")
+        self.link.send(Message("SUBSCRIBE", sequence=0))
+        threading.Thread(target=self._acknowledge, daemon=True).start()
+
+    def _acknowledge(self):
+        """Every view, at once: no unit waits for it."""
+        with contextlib.suppress(TimeoutError, OSError):
+            while True:
+                self.link.send(Message("VIEW_ACK", sequence=self.link.wait("VIEW_END", timeout_s=600).sequence))
 
     def report(self, app, namespace="default", latency=(), **fields):
         """latency: {bucket: requests}"""
