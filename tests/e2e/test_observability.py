@@ -138,7 +138,7 @@ class World:
                 stderr=(self.folder / "prometheus.log").open("wb"),
             )
         )  # fmt: skip
-        wait_for(lambda: self.ask("targets?state=active") is not None, 30, 0.2)
+        wait_for(lambda: self.ask("targets?state=active") is not None, 90, 0.2)
 
     def ask(self, what):
         try:
@@ -181,17 +181,17 @@ def test_what_a_platform_tells(world):
     put_env(world.api)
     world.api.ok("PUT", "/v1/namespaces/default/apps/tiny", app_doc())
     wait_ready(world.api, 1)
-    wait_for(lambda: all(t["health"] == "up" for t in world.ask("targets?state=active")["activeTargets"]), 30, 0.3)
+    wait_for(lambda: all(t["health"] == "up" for t in world.ask("targets?state=active")["activeTargets"]), 90, 0.3)
     world.traffic("/good", 30)
-    wait_for(lambda: world.query('astra_server_app_requests_total{outcome="ok"} == 30'), 20, 0.3)
-    wait_for(lambda: world.firing() == set(), 20, 0.5)
+    wait_for(lambda: world.query('astra_server_app_requests_total{outcome="ok"} == 30'), 90, 0.3)
+    wait_for(lambda: world.firing() == set(), 90, 0.5)
 
     world.traffic("/bad", 20)
-    wait_for(lambda: {"AstraGatewayErrors", "AstraSuccessLow"} <= world.firing(), 30, 0.5)
+    wait_for(lambda: {"AstraGatewayErrors", "AstraSuccessLow"} <= world.firing(), 90, 0.5)
     world.api.ok("PUT", "/v1/namespaces/default/apps/huge", app_doc("huge", head={"cpu": 64, "memory": "2Gi"}))
-    wait_for(lambda: {"AstraNoCapacity", "AstraAppDown", "AstraAppBelowUnits"} <= world.firing(), 30, 0.5)
+    wait_for(lambda: {"AstraNoCapacity", "AstraAppDown", "AstraAppBelowUnits"} <= world.firing(), 90, 0.5)
     world.spare.close()
-    wait_for(lambda: "AstraAgentSilent" in world.firing(), 30, 0.5)
+    wait_for(lambda: "AstraAgentSilent" in world.firing(), 90, 0.5)
 
     known = set(world.ask("label/__name__/values"))
     exprs = panel_queries() + [(r["alert"], r["expr"]) for path in RULES for r in alerts_of(path)]
@@ -203,7 +203,7 @@ def test_what_a_platform_tells(world):
 
     world.agent[0].terminate()
     world.agent[0].wait(20)
-    wait_for(lambda: "AstraTargetDown" in world.firing(), 30, 0.5)
+    wait_for(lambda: "AstraTargetDown" in world.firing(), 90, 0.5)
     world.gateway[0].terminate()
     world.gateway[0].wait(20)
-    wait_for(lambda: "AstraNoGateway" in world.firing(), 30, 0.5)
+    wait_for(lambda: "AstraNoGateway" in world.firing(), 90, 0.5)
