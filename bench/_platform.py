@@ -1,18 +1,16 @@
-"""A platform for a benchmark (`astra up` in a folder of its own) with the no-op Serve app on real Ray, and what its parts wrote of a
-unit's way: every step from the agents' logs, with their times in milliseconds."""
+"""A platform for a benchmark (`astra up` in a folder of its own) with the no-op Serve app on real Ray."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from _peers import ASTRA, ROOT, WORK
 
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tools")]
 from agentlib import tar_zst  # noqa: E402
+from demolib.world import moments, wall_seconds  # noqa: E402,F401
 from platformlib import Platform, kill, members  # noqa: E402,F401
 
 os.environ["ASTRA"] = str(ASTRA)
@@ -69,23 +67,3 @@ def platform(folder):
     world.put_artifact("ray@1", packed.read_bytes())
     world.put_artifact("noop@1", tar_zst({"noop.py": CODE}))
     return world
-
-
-def seconds(text):
-    """An RFC 3339 time as seconds since 1970."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def steps(world, unit):
-    """step -> seconds since 1970, for the unit's head: FETCHING, STARTING (`ray start`), UP, running (every Serve application)."""
-    found = {}
-    for path in (Path(world.data) / "log").glob("cluster-*.log"):
-        for line in path.read_text(errors="replace").splitlines():
-            at = re.match(r"ts=(\S+)", line)
-            if at is None or f"unit={unit} " not in line + " ":
-                continue
-            if state := re.search(r"code=member\.state .*state=(\w+)", line):
-                found.setdefault(state[1], seconds(at[1]))
-            elif "code=serve.running" in line:
-                found.setdefault("running", seconds(at[1]))
-    return found

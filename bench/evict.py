@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from _peers import ASTRA
-from _platform import kill, members, seconds
+from _platform import kill, members, wall_seconds
 from _rows import row
 from disasterlib import World
 from fakeraylib import environment
@@ -89,7 +89,7 @@ class Gateway:
             self.seen = log.tell()
         for line in lines:
             request = json.loads(line)
-            began, earlier = seconds(request["time"]), request.get("earlier", [])
+            began, earlier = wall_seconds(request["time"]), request.get("earlier", [])
             for one, failed in [*((e, True) for e in earlier), (request, request["status"] >= 500)]:
                 if "unit" in one and "picked_us" in one:
                     found.append((began + one["picked_us"] / 1e6, one["unit"], failed))
@@ -119,7 +119,7 @@ def lateness(gateways, unit, since, failed_only):
 def drained_at(world, unit):
     """When the server decided it (seconds since 1970)."""
     moves = [event for event in world.events("app") if event["object"].endswith(unit) and "-> DRAINING" in event["message"]]
-    return seconds(moves[-1]["time"])
+    return wall_seconds(moves[-1]["time"])
 
 
 def drain_once(world, gateways):

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _platform import kill, members, platform, seconds, spec, steps
+from _platform import kill, members, moments, platform, spec, wall_seconds
 from _rows import row
 
 
@@ -31,7 +31,7 @@ def once(world):
     world.wait("the loss to be seen", lambda: victim not in {u["name"] for u in world.units("noop", "READY")})
     after = world.wait_ready("noop", without=[victim])
     new = next(unit for unit in after if unit["name"] not in known)
-    at, ready = steps(world, new["name"]), seconds(new["readySince"])
+    at, ready = moments(world.data, new["name"]), wall_seconds(new["readySince"])
     return {"whole": ready - killed, "noticed and placed": at["FETCHING"] - killed, "fetch from cache": at["STARTING"] - at["FETCHING"],
             "ray start": at["UP"] - at["STARTING"], "deploy": at["running"] - at["UP"], "ready": ready - at["running"],
             "ray": at["running"] - at["STARTING"]}  # fmt: skip

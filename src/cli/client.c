@@ -28,19 +28,28 @@ const char *cli_data_dir(struct cli_call *c)
     return data != NULL ? data : a_arena_printf(c->arena, "%s/.local/share/astra", home != NULL ? home : "");
 }
 
-/* What `astra up` wrote, for what was not said otherwise. No file is no error. */
-static int client_file_read(struct cli_call *c, const char **url, const char **token, const char **ca,
-                            struct a_error *reterr)
+/* What `astra up` wrote; *ret_v is NULL when there is no such file. */
+static int client_file_parse(struct cli_call *c, const char **ret_path, struct wire_value **ret_v,
+                             struct a_error *reterr)
 {
     A_BUF_AUTO struct a_buf text = {0};
-    struct wire_value *v;
     const char *path = a_arena_printf(c->arena, "%s/client.json", cli_data_dir(c));
+    *ret_path = path;
+    *ret_v = NULL;
     if (!sys_file_exists(path))
         return 0;
     int rc = sys_file_read(path, CLIENT_FILE_MAX, &text, reterr);
-    if (rc == 0)
-        rc = wire_json_parse(c->arena, a_buf_view(&text), path, NULL, &v, reterr);
-    if (rc != 0)
+    return rc == 0 ? wire_json_parse(c->arena, a_buf_view(&text), path, NULL, ret_v, reterr) : rc;
+}
+
+/* From the file, what was not said otherwise. No file is no error. */
+static int client_file_read(struct cli_call *c, const char **url, const char **token, const char **ca,
+                            struct a_error *reterr)
+{
+    struct wire_value *v;
+    const char *path;
+    int rc = client_file_parse(c, &path, &v, reterr);
+    if (rc != 0 || v == NULL)
         return rc;
     /* The file's token and CA are for the file's server only; of another one the CA is tried, too. */
     if (*token == NULL && *url == NULL)
@@ -69,16 +78,11 @@ int cli_client_trust(struct cli_call *c, const char *ca, struct a_error *reterr)
 {
     A_BUF_AUTO struct a_buf text = {0};
     struct wire_value *v;
-    const char *path = a_arena_printf(c->arena, "%s/client.json", cli_data_dir(c));
-    if (!sys_file_exists(path))
-        return 0;
-    int rc = sys_file_read(path, CLIENT_FILE_MAX, &text, reterr);
-    if (rc == 0)
-        rc = wire_json_parse(c->arena, a_buf_view(&text), path, NULL, &v, reterr);
-    if (rc != 0 || strcmp(wire_value_string(wire_value_get(v, "address"), ""), c->server) != 0)
+    const char *path;
+    int rc = client_file_parse(c, &path, &v, reterr);
+    if (rc != 0 || v == NULL || strcmp(wire_value_string(wire_value_get(v, "address"), ""), c->server) != 0)
         return rc;
     wire_value_set_string(c->arena, v, "ca", ca);
-    a_buf_reset(&text);
     wire_json_print(&text, v, 0);
     a_buf_add_char(&text, '\n');
     return sys_file_write_atomic(path, text.ptr, text.len, 0600, reterr);

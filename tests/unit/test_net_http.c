@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "await.h"
 #include "base/alloc.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
@@ -20,8 +21,6 @@
 #include "sys/file.h"
 #include "sys/tcp.h"
 #include "wire/value.h"
-
-#define SOON_MS 10000
 
 struct fixture {
     struct sys_loop *loop;
@@ -221,16 +220,6 @@ static void raw_await(struct fixture *f, const char *text)
         sys_loop_turn(f->loop, false);
     }
 }
-
-#define await(f, condition)                                                                                  \
-    do {                                                                                                     \
-        uint64_t end_ = sys_clock_mono_ms() + SOON_MS;                                                       \
-        while (!(condition)) {                                                                               \
-            if (sys_clock_mono_ms() > end_)                                                                  \
-                fail_msg("never: %s", #condition);                                                           \
-            sys_loop_turn((f)->loop, false);                                                                 \
-        }                                                                                                    \
-    } while (0)
 
 static void turn(struct fixture *f, int n)
 {

@@ -8,13 +8,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "await.h"
 #include "base/alloc.h"
 #include "base/random.h"
 #include "net/starlink.h"
 #include "sys/clock.h"
 #include "tls_world.h"
-
-#define SOON_MS 10000
 
 struct end {
     struct net_link *l;
@@ -104,16 +103,6 @@ static void on_failed(void *ctx, struct net_dialer *d, int rc, const char *why, 
 }
 
 static const struct net_dialer_ops dialer_ops = {.up = on_up, .failed = on_failed};
-
-#define await(f, condition)                                                                                  \
-    do {                                                                                                     \
-        uint64_t end_ = sys_clock_mono_ms() + SOON_MS;                                                       \
-        while (!(condition)) {                                                                               \
-            if (sys_clock_mono_ms() > end_)                                                                  \
-                fail_msg("never: %s", #condition);                                                           \
-            sys_loop_turn((f)->loop, false);                                                                 \
-        }                                                                                                    \
-    } while (0)
 
 static void listen_on(struct fixture *f, const struct sys_addr *addr)
 {

@@ -10,11 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "await.h"
 #include "base/alloc.h"
 #include "net/stream.h"
 #include "tls_world.h"
-
-#define SOON_MS 10000
 
 struct end {
     struct net_stream *s;
@@ -35,16 +34,6 @@ struct fixture {
     int rc;
     char why[256];
 };
-
-#define await(f, condition)                                                                                  \
-    do {                                                                                                     \
-        uint64_t end_ = sys_clock_mono_ms() + SOON_MS;                                                       \
-        while (!(condition)) {                                                                               \
-            if (sys_clock_mono_ms() > end_)                                                                  \
-                fail_msg("never: %s", #condition);                                                           \
-            sys_loop_turn((f)->loop, false);                                                                 \
-        }                                                                                                    \
-    } while (0)
 
 static void on_read(void *ctx, struct a_view bytes)
 {

@@ -157,9 +157,9 @@ class Kill:
     def replace_ray_s(self):
         """Of it: from the exec of `ray start` to all Serve applications RUNNING."""
         moments = self.world.moments(self.replacement)
-        if "started" not in moments or "running" not in moments:
+        if "STARTING" not in moments or "running" not in moments:
             raise DemoError(f"the agents' logs do not say when {self.replacement} was started and when it ran")
-        return moments["running"] - moments["started"]
+        return moments["running"] - moments["STARTING"]
 
     def out_of_routing_ms(self):
         """From the first SIGKILL to the gateway's last pick of that unit, by its access log; 0: none came after the kill."""

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -37,6 +38,22 @@ class Screen:
 def wall_seconds(text):
     """Seconds since 1970 of an RFC 3339 time."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def moments(data, unit):
+    """step -> seconds since 1970 when the unit's head came to it first, by the agents' logs: the states of a member (STARTING is
+    `ray start`), and "running", when every Serve application ran."""
+    found = {}
+    for path in (Path(data) / "log").glob("cluster-*.log"):
+        for line in path.read_text(errors="replace").splitlines():
+            if f"unit={unit} " not in line + " ":
+                continue
+            at = wall_seconds(line.split("ts=", 1)[1].split(" ", 1)[0])
+            if state := re.search(r"code=member\.state .*state=(\w+)", line):
+                found.setdefault(state[1], at)
+            elif "code=serve.running" in line:
+                found.setdefault("running", at)
+    return found
 
 
 def is_alive(pid):
@@ -157,18 +174,7 @@ class World:
     # ---- what agents said ----
 
     def moments(self, unit):
-        """When the unit's head was started and when its Serve applications ran, by the agents' logs (seconds since 1970)."""
-        found = {}
-        for path in (self.data / "log").glob("cluster-*.log"):
-            for line in path.read_text(errors="replace").splitlines():
-                if f"unit={unit}" not in line:
-                    continue
-                at = wall_seconds(line.split("ts=", 1)[1].split(" ", 1)[0])
-                if "code=member.state" in line and "state=STARTING" in line:
-                    found.setdefault("started", at)
-                elif "code=serve.running" in line:
-                    found.setdefault("running", at)
-        return found
+        return moments(self.data, unit)
 
     # ---- processes ----
 
