@@ -14,7 +14,7 @@ static void words_print(const char *const *words)
         printf("%s`%s`", i > 0 ? ", " : "", words[i]);
 }
 
-static void range_print(const struct unit_field *f)
+static void range_print(const struct wire_field *f)
 {
     if (f->max >= INT32_MAX)
         printf(", at least %" PRId64, f->min);
@@ -22,26 +22,26 @@ static void range_print(const struct unit_field *f)
         printf(", %" PRId64 " to %" PRId64, f->min, f->max);
 }
 
-static void kind_print(const struct unit_field *f)
+static void kind_print(const struct wire_field *f)
 {
-    if (f->kind == UNIT_WORD)
+    if (f->kind == WIRE_WORD)
         words_print(f->words);
-    else if (f->kind == UNIT_LIST && f->item == UNIT_WORD) {
+    else if (f->kind == WIRE_LIST && f->item == WIRE_WORD) {
         printf("a list of ");
         words_print(f->words);
-    } else if (f->kind == UNIT_MAP && f->fields == NULL)
-        printf("a mapping of names to %s", f->item == UNIT_INT ? "whole numbers" : "strings");
+    } else if (f->kind == WIRE_MAP && f->fields == NULL)
+        printf("a mapping of names to %s", f->item == WIRE_INT ? "whole numbers" : "strings");
     else
-        printf("%s", unit_kind_name(f->kind));
-    if (f->kind == UNIT_INT)
+        printf("%s", wire_kind_name(f->kind));
+    if (f->kind == WIRE_INT)
         range_print(f);
-    if (f->kind == UNIT_LIST && f->max > 0)
+    if (f->kind == WIRE_LIST && f->max > 0)
         printf(" of %" PRId64 " to %" PRId64, f->min, f->max);
     if (f->nullable)
         printf(", or null");
 }
 
-static void default_print(const struct unit_field *f)
+static void default_print(const struct wire_field *f)
 {
     if (f->fallback == NULL)
         printf("**required**");
@@ -51,7 +51,7 @@ static void default_print(const struct unit_field *f)
         printf("`%s`", f->fallback);
 }
 
-static void field_print(const struct unit_field *f, const char *path, bool alive)
+static void field_print(const struct wire_field *f, const char *path, bool alive)
 {
     printf("| `%s` | ", path);
     kind_print(f);
@@ -60,15 +60,15 @@ static void field_print(const struct unit_field *f, const char *path, bool alive
     printf(" | %s | %s%s |\n", unit_class_name(f->class), f->doc, alive ? "" : "; *not yet*");
 }
 
-static void fields_print(const struct unit_field *fields, const char *above, bool alive)
+static void fields_print(const struct wire_field *fields, const char *above, bool alive)
 {
-    for (const struct unit_field *f = fields; f->name != NULL; f++) {
+    for (const struct wire_field *f = fields; f->name != NULL; f++) {
         A_BUF_AUTO struct a_buf path = {0};
-        bool here = alive && f->alive == UNIT_ALIVE;
+        bool here = alive && f->waits_for == NULL;
         a_buf_addf(&path, "%s%s%s%s", above, above[0] != '\0' ? "." : "", f->name,
                    f->fields == NULL      ? ""
-                   : f->kind == UNIT_LIST ? "[]"
-                   : f->kind == UNIT_MAP  ? ".NAME"
+                   : f->kind == WIRE_LIST ? "[]"
+                   : f->kind == WIRE_MAP  ? ".NAME"
                                           : "");
         field_print(f, path.ptr, here);
         if (f->fields != NULL)
@@ -86,6 +86,6 @@ int main(void)
         "units; "
         "`replace`, new units. *Not yet*: only the default is taken; any other value is refused by name.\n\n"
         "| field | type | default | changed | what it is |\n|---|---|---|---|---|\n");
-    fields_print(unit_app_schema.fields, "", true);
+    fields_print(unit_app_schema.object.fields, "", true);
     return 0;
 }

@@ -19,7 +19,7 @@ static void namespace_settle(struct cli_call *c, struct cli_appfile *f)
     if (own == NULL)
         wire_value_set_string(c->arena, metadata, "namespace", asked);
     else if (strcmp(wire_value_string(own, ""), asked) != 0)
-        unit_problem_add(&f->problems, A_CODE_APP_INVALID, "metadata.namespace", own,
+        wire_problem_add(&f->problems, A_CODE_APP_INVALID, "metadata.namespace", own,
                          "leave one of the two out", "the file says %s, --namespace says %s",
                          wire_value_string(own, "?"), asked);
 }
@@ -50,7 +50,7 @@ int cli_appfile_read(struct cli_call *c, const char *path, struct cli_appfile *r
 int cli_appfile_verdict(const struct cli_appfile *f, struct a_error *reterr)
 {
     A_BUF_AUTO struct a_buf b = {0};
-    unit_problems_print(&b, &f->problems, f->path);
+    wire_problems_print(&b, &f->problems, f->path);
     if (b.len > 0)
         fwrite(b.ptr, 1, b.len, stderr);
     if (f->problems.n_errors == 0)
@@ -62,7 +62,7 @@ int cli_appfile_verdict(const struct cli_appfile *f, struct a_error *reterr)
 struct wire_value *cli_appfile_problems(struct cli_call *c, const struct cli_appfile *f)
 {
     struct wire_value *list = wire_value_new_array(c->arena);
-    for (const struct unit_problem *p = f->problems.first; p != NULL; p = p->next) {
+    for (const struct wire_problem *p = f->problems.first; p != NULL; p = p->next) {
         struct wire_value *v = wire_value_new_object(c->arena);
         wire_value_set_string(c->arena, v, "severity", p->code == A_CODE_NONE ? "warning" : "error");
         wire_value_set_string(c->arena, v, "code", p->code == A_CODE_NONE ? NULL : a_code_name(p->code));

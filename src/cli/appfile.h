@@ -11,7 +11,7 @@ struct cli_appfile {
     const char *namespace, *name;
     struct wire_value *doc; /* the long form as written: positions of errors */
     struct wire_value *app; /* the long form with all defaults; NULL when it has errors */
-    struct unit_problems problems;
+    struct wire_problems problems;
 };
 
 /* -ENOENT, -EINVAL (no YAML): nothing but the error. Else 0, with what is wrong in `ret->problems`.

@@ -261,7 +261,7 @@ static int source_check(struct cli_call *c, struct cli_appfile *f, const char *f
     bool there = true;
     int rc = cli_artifact_exists(c, f->namespace, text, &there, reterr);
     if (rc == 0 && !there)
-        unit_problem_add(&f->problems, A_CODE_APP_INVALID, field, source,
+        wire_problem_add(&f->problems, A_CODE_APP_INVALID, field, source,
                          a_arena_printf(c->arena, "put it there: astra artifact put FILE --name %s",
                                         strncmp(text, "sha256:", 7) == 0 ? "NAME@VERSION" : text),
                          "the server has no artifact \"%s\" in namespace %s", text, f->namespace);

@@ -18,35 +18,13 @@
 #include "unit/app_schema.h"
 #include "wire/value.h"
 
-/* One thing that is wrong (or worth a warning). */
-struct unit_problem {
-    struct unit_problem *next;
-    enum a_code code;      /* APP_INVALID or APP_UNSUPPORTED; NONE for a warning */
-    const char *field;     /* spec.head.memory */
-    uint32_t line, column; /* 0 = not from a text */
-    const char *message;   /* what is wrong */
-    const char *hint;      /* what to do, or NULL */
-};
-
-/* Zero-initialise with the arena set. Errors and warnings in the order of the text. */
-struct unit_problems {
-    struct a_arena *arena;
-    struct unit_problem *first, *last;
-    size_t n_errors, n_warnings;
-};
-
-void unit_problem_add(struct unit_problems *p, enum a_code code, const char *field,
-                      const struct wire_value *at, const char *hint, const char *fmt, ...) A_PRINTF(6, 7);
-/* "app.yaml:12:5: spec.head.memory: expected ...; hint", one line each. */
-void unit_problems_print(struct a_buf *b, const struct unit_problems *p, const char *file);
-
 /* Short form to long form: `environment: FILE`, `code: DIR`, `models: {det: SOURCE}`, `route: {...}`. What is
  * not a short form is left alone. Positions are kept. */
 struct wire_value *unit_app_expand(struct a_arena *arena, const struct wire_value *doc);
 
 /* Checks the long form; *ret is a new tree with every default filled in, written only when no error was
  * found. */
-void unit_app_check(struct unit_problems *p, const struct wire_value *doc, struct wire_value **ret);
+void unit_app_check(struct wire_problems *p, const struct wire_value *doc, struct wire_value **ret);
 
 /* ---- reading a completed app ---- */
 
@@ -124,7 +102,7 @@ struct unit_source {
 
 /* The sources of a completed app, in a fixed order. An environment or code that is still a path (not packed
  * yet) is an error in `p`. */
-void unit_app_sources(struct unit_problems *p, const struct wire_value *app, struct unit_source **ret,
+void unit_app_sources(struct wire_problems *p, const struct wire_value *app, struct unit_source **ret,
                       size_t *ret_n);
 
 /* The text of a revision, canonical JSON (members sorted), appended: what agents fetch: {app: {namespace,

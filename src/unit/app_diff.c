@@ -113,7 +113,7 @@ static bool is_servers_own(const char *field)
            strcmp(field, "metadata.resourceVersion") == 0 || strcmp(field, "status") == 0;
 }
 
-static void fields_diff(struct diff *d, const struct unit_field *fields, const char *path,
+static void fields_diff(struct diff *d, const struct wire_field *fields, const char *path,
                         const struct wire_value *a, const struct wire_value *b)
 {
     for (; fields->name != NULL; fields++) {
@@ -123,10 +123,10 @@ static void fields_diff(struct diff *d, const struct unit_field *fields, const c
         if (wire_value_equal(before, after) || is_servers_own(here))
             continue;
         bool both = before != NULL && after != NULL;
-        bool applications = fields->class == UNIT_CLASS_SERVE && fields->kind == UNIT_LIST;
+        bool applications = fields->class == UNIT_CLASS_SERVE && fields->kind == WIRE_LIST;
         if (applications && both)
             named_diff(d, here, before, after, false);
-        else if (fields->kind == UNIT_OBJECT && both && wire_value_is(before, WIRE_VALUE_OBJECT) &&
+        else if (fields->kind == WIRE_OBJECT && both && wire_value_is(before, WIRE_VALUE_OBJECT) &&
                  wire_value_is(after, WIRE_VALUE_OBJECT))
             fields_diff(d, fields->fields, here, before, after);
         else
@@ -138,6 +138,6 @@ struct unit_change *unit_app_diff(struct a_arena *arena, const struct wire_value
                                   const struct wire_value *after)
 {
     struct diff d = {.arena = arena};
-    fields_diff(&d, unit_app_schema.fields, "", before, after);
+    fields_diff(&d, unit_app_schema.object.fields, "", before, after);
     return d.first;
 }

@@ -111,7 +111,8 @@ static const struct wire_value *routes_or_default(struct a_arena *arena, const s
         struct wire_value *route = wire_value_new_object(arena);
         wire_value_set_string(arena, route, "application",
                               wire_value_string(wire_value_get(a, "name"), "default"));
-        for (const struct unit_field *f = unit_app_field("spec.routes")->fields; f->name != NULL; f++) {
+        for (const struct wire_field *f = wire_schema_field(&unit_app_schema, "spec.routes")->fields;
+             f->name != NULL; f++) {
             struct wire_value *v;
             if (wire_value_get(route, f->name) != NULL)
                 continue;

@@ -9,10 +9,10 @@
 #define MEMORY_MIN                                                                                           \
     (1536ull << 20) /* Ray's own processes with Serve take 0.96 GB (contracts.md, Memory of a unit) */
 
-static void invalid(struct unit_problems *p, const char *field, const struct wire_value *at, const char *hint,
+static void invalid(struct wire_problems *p, const char *field, const struct wire_value *at, const char *hint,
                     const char *message)
 {
-    unit_problem_add(p, A_CODE_APP_INVALID, field, at, hint, "%s", message);
+    wire_problem_add(p, A_CODE_APP_INVALID, field, at, hint, "%s", message);
 }
 
 static bool is_set(const struct wire_value *object, const char *key)
@@ -37,7 +37,7 @@ static bool source_ok(struct a_view v)
     return true;
 }
 
-static void source_check(struct unit_problems *p, const struct wire_value *object, const char *key,
+static void source_check(struct wire_problems *p, const struct wire_value *object, const char *key,
                          const char *path)
 {
     const struct wire_value *v = wire_value_get(object, key);
@@ -47,7 +47,7 @@ static void source_check(struct unit_problems *p, const struct wire_value *objec
                 "expected name@version or sha256:HEX");
 }
 
-static void environments_check(struct unit_problems *p, const struct wire_value *list)
+static void environments_check(struct wire_problems *p, const struct wire_value *list)
 {
     size_t i = 0;
     wire_value_foreach(env, list)
@@ -62,7 +62,7 @@ static void environments_check(struct unit_problems *p, const struct wire_value 
     }
 }
 
-static void models_check(struct unit_problems *p, const struct wire_value *models)
+static void models_check(struct wire_problems *p, const struct wire_value *models)
 {
     wire_value_foreach(model, models)
     {
@@ -103,7 +103,7 @@ static bool env_name_owned(struct a_view name)
     return a_view_starts(name, "ASTRA_");
 }
 
-static void env_check(struct unit_problems *p, const struct wire_value *list)
+static void env_check(struct wire_problems *p, const struct wire_value *list)
 {
     size_t i = 0;
     wire_value_foreach(env, list)
@@ -122,13 +122,13 @@ static void env_check(struct unit_problems *p, const struct wire_value *list)
     }
 }
 
-static void member_check(struct unit_problems *p, const struct wire_value *member, const char *path,
+static void member_check(struct wire_problems *p, const struct wire_value *member, const char *path,
                          bool head)
 {
     uint64_t memory = 0, shm = 0, mcpu = 0;
     const struct wire_value *v = wire_value_get(member, "memory");
     if (a_text_bytes(wire_value_view(v), &memory) && head && memory < MEMORY_MIN)
-        unit_problem_add(p, A_CODE_NONE, a_arena_printf(p->arena, "%s.memory", path), v, "2Gi is the default",
+        wire_problem_add(p, A_CODE_NONE, a_arena_printf(p->arena, "%s.memory", path), v, "2Gi is the default",
                          "Ray's own processes take about 1 GB: under 1536Mi a head may be killed");
     v = wire_value_get(member, "shm");
     if (a_text_bytes(wire_value_view(v), &shm) && (shm < 80u << 20 || shm > memory))
@@ -145,7 +145,7 @@ static void member_check(struct unit_problems *p, const struct wire_value *membe
                 "workers take whole cores");
 }
 
-static void workers_check(struct unit_problems *p, const struct wire_value *workers)
+static void workers_check(struct wire_problems *p, const struct wire_value *workers)
 {
     size_t i = 0, members = 1;
     wire_value_foreach(w, workers)
@@ -166,7 +166,7 @@ static void workers_check(struct unit_problems *p, const struct wire_value *work
 }
 
 /* Serve's own schema is passed on, but what Astra owns or cannot keep is refused by name. */
-static void application_check(struct unit_problems *p, const struct wire_value *a, const char *path)
+static void application_check(struct wire_problems *p, const struct wire_value *a, const char *path)
 {
     if (!wire_value_is(a, WIRE_VALUE_OBJECT)) {
         invalid(p, path, a, NULL, "expected a mapping: name, route_prefix, import_path, deployments ...");
@@ -203,7 +203,7 @@ static bool same_member(const struct wire_value *a, const struct wire_value *b, 
     return strcmp(x, y) == 0;
 }
 
-static void applications_check(struct unit_problems *p, const struct wire_value *list)
+static void applications_check(struct wire_problems *p, const struct wire_value *list)
 {
     size_t i = 0;
     wire_value_foreach(a, list)
@@ -219,7 +219,7 @@ static void applications_check(struct unit_problems *p, const struct wire_value 
     }
 }
 
-static void routes_check(struct unit_problems *p, const struct wire_value *routes,
+static void routes_check(struct wire_problems *p, const struct wire_value *routes,
                          const struct wire_value *applications)
 {
     size_t i = 0;
@@ -246,13 +246,13 @@ static void routes_check(struct unit_problems *p, const struct wire_value *route
 
 /* A reference to a model that the app does not have stays as it is, as Kubernetes has it: rarely what was
  * meant. */
-static void references_check(struct unit_problems *p, const struct unit_variables *models,
+static void references_check(struct wire_problems *p, const struct unit_variables *models,
                              const struct wire_value *v, const char *path)
 {
     size_t at = 0;
     for (struct a_view name; unit_expand_next(wire_value_view(v), &at, &name);)
         if (a_view_starts(name, "ASTRA_MODEL_") && unit_variable_find(models, name) == NULL)
-            unit_problem_add(p, A_CODE_NONE, path, v, "$$( stands for $(",
+            wire_problem_add(p, A_CODE_NONE, path, v, "$$( stands for $(",
                              "$(" A_VIEW_FMT ") stays as it is: spec.models has no such model",
                              A_VIEW_ARG(name));
     size_t i = 0;
@@ -265,7 +265,7 @@ static void references_check(struct unit_problems *p, const struct unit_variable
     }
 }
 
-static void rollout_check(struct unit_problems *p, const struct wire_value *rollout)
+static void rollout_check(struct wire_problems *p, const struct wire_value *rollout)
 {
     const struct wire_value *surge = wire_value_get(rollout, "maxSurge");
     if (wire_value_int(surge, 1) == 0 && wire_value_int(wire_value_get(rollout, "maxUnavailable"), 1) == 0)
@@ -273,7 +273,7 @@ static void rollout_check(struct unit_problems *p, const struct wire_value *roll
                 "maxSurge and maxUnavailable are both 0: no rollout could move");
 }
 
-void unit_app_rules(struct unit_problems *p, const struct wire_value *app)
+void unit_app_rules(struct wire_problems *p, const struct wire_value *app)
 {
     const struct wire_value *spec = wire_value_get(app, "spec");
     const struct wire_value *code = wire_value_get(spec, "code"), *serve = wire_value_get(spec, "serve");

@@ -6,6 +6,6 @@
 #include "unit/app.h"
 
 /* `app` is complete but for fields that were already found wrong. */
-void unit_app_rules(struct unit_problems *p, const struct wire_value *app);
+void unit_app_rules(struct wire_problems *p, const struct wire_value *app);
 
 #endif

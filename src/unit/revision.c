@@ -18,13 +18,13 @@ static struct unit_source *source_add(struct a_arena *arena, struct unit_source 
     return &grown[(*n)++];
 }
 
-static void path_left(struct unit_problems *p, const char *field, const struct wire_value *v)
+static void path_left(struct wire_problems *p, const char *field, const struct wire_value *v)
 {
-    unit_problem_add(p, A_CODE_APP_INVALID, field, v, "deploy with the astra command, which packs it",
+    wire_problem_add(p, A_CODE_APP_INVALID, field, v, "deploy with the astra command, which packs it",
                      "a file on the user's machine: the server needs an artifact");
 }
 
-void unit_app_sources(struct unit_problems *p, const struct wire_value *app, struct unit_source **ret,
+void unit_app_sources(struct wire_problems *p, const struct wire_value *app, struct unit_source **ret,
                       size_t *ret_n)
 {
     const struct wire_value *spec = wire_value_get(app, "spec"), *code = wire_value_get(spec, "code");

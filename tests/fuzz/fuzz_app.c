@@ -7,23 +7,23 @@
 #include "base/assert.h"
 #include "unit/app.h"
 
-static void problems_check(const struct unit_problems *p)
+static void problems_check(const struct wire_problems *p)
 {
     A_BUF_AUTO struct a_buf text = {0};
     size_t errors = 0;
-    for (const struct unit_problem *it = p->first; it != NULL; it = it->next) {
+    for (const struct wire_problem *it = p->first; it != NULL; it = it->next) {
         a_assert(it->message != NULL && it->message[0] != '\0' && it->field != NULL);
         errors += it->code != A_CODE_NONE;
     }
     a_assert(errors == p->n_errors);
-    unit_problems_print(&text, p, "f");
+    wire_problems_print(&text, p, "f");
 }
 
 static void revision_check(struct a_arena *arena, const struct wire_value *app)
 {
     struct a_uuid uid = {.s = "017f22e2-79b0-4fff-bfff-000000000000"};
     A_BUF_AUTO struct a_buf text = {0}, replace = {0}, serve = {0}, replace2 = {0}, serve2 = {0};
-    struct unit_problems p = {.arena = arena};
+    struct wire_problems p = {.arena = arena};
     struct unit_source *sources = NULL;
     struct wire_value *back;
     size_t n = 0;
@@ -40,7 +40,7 @@ static void revision_check(struct a_arena *arena, const struct wire_value *app)
 
 static void complete_check(struct a_arena *arena, const struct wire_value *app)
 {
-    struct unit_problems p = {.arena = arena};
+    struct wire_problems p = {.arena = arena};
     struct wire_value *again = NULL;
     struct unit_app read;
     unit_app_check(&p, app, &again);
@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
     const struct wire_value_limits limits = {.bytes = 65536, .nodes = 1000, .depth = 32};
-    struct unit_problems p = {.arena = &arena};
+    struct wire_problems p = {.arena = &arena};
     struct wire_value *doc, *app = NULL;
     if (wire_yaml_parse(&arena, (struct a_view){(const char *)data, size}, "f", &limits, &doc, NULL) != 0)
         return 0;

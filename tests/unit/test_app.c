@@ -29,7 +29,7 @@ static const char ocr[] = "apiVersion: astra-ray.dev/v1alpha1\n"
 
 struct fixture {
     struct a_arena arena;
-    struct unit_problems problems;
+    struct wire_problems problems;
 };
 
 static int setup(void **state)
@@ -64,7 +64,7 @@ static struct wire_value *checked(struct fixture *f, const char *text)
     unit_app_check(&f->problems, unit_app_expand(&f->arena, yaml(f, text)), &app);
     if (app == NULL) {
         A_BUF_AUTO struct a_buf b = {0};
-        unit_problems_print(&b, &f->problems, "app.yaml");
+        wire_problems_print(&b, &f->problems, "app.yaml");
         fail_msg("%s", b.ptr);
     }
     return app;
@@ -119,7 +119,7 @@ static void expect_errors(struct fixture *f, const char *text, const char *const
     unit_app_check(&f->problems, unit_app_expand(&f->arena, yaml(f, text)), &app);
     assert_null(app);
     A_BUF_AUTO struct a_buf b = {0};
-    unit_problems_print(&b, &f->problems, "app.yaml");
+    wire_problems_print(&b, &f->problems, "app.yaml");
     for (; *lines != NULL; lines++)
         if (strstr(b.ptr, *lines) == NULL)
             fail_msg("missing: %s\nin:\n%s", *lines, b.ptr);

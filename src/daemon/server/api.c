@@ -96,12 +96,12 @@ void api_reply_problem(struct api_call *c, enum a_code code, const char *fmt, ..
     api_reply_error(c, &e);
 }
 
-void api_reply_problems(struct api_call *c, const struct unit_problems *p)
+void api_reply_problems(struct api_call *c, const struct wire_problems *p)
 {
     A_BUF_AUTO struct a_buf b = {0};
     size_t n = 0;
     struct net_problem *list = a_arena_alloc(c->arena, p->n_errors * sizeof *list);
-    for (const struct unit_problem *u = p->first; u != NULL && n < p->n_errors; u = u->next)
+    for (const struct wire_problem *u = p->first; u != NULL && n < p->n_errors; u = u->next)
         if (u->code != A_CODE_NONE)
             list[n++] = (struct net_problem){.error = {u->code, a_arena_strdup(c->arena, u->message)},
                                              .where = {u->field, u->line, u->column, u->hint}};

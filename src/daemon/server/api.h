@@ -94,7 +94,7 @@ void api_reply_tagged(struct api_call *c, unsigned status, const struct wire_val
 void api_reply_json(struct api_call *c, unsigned status, struct a_view text);
 void api_reply_error(struct api_call *c, const struct a_error *e);
 void api_reply_problem(struct api_call *c, enum a_code code, const char *fmt, ...) A_PRINTF(3, 4);
-void api_reply_problems(struct api_call *c, const struct unit_problems *p);
+void api_reply_problems(struct api_call *c, const struct wire_problems *p);
 /* A copy with a zero at its end. */
 const char *api_text(struct api_call *c, struct a_view v);
 /* "" when it is not there. */

@@ -96,7 +96,7 @@ static bool if_match_read(struct api_call *c, uint64_t *ret)
 }
 
 /* What the path says must be what the document says; a document may leave it out. */
-static void names_check(struct api_call *c, struct wire_value *doc, struct unit_problems *p)
+static void names_check(struct api_call *c, struct wire_value *doc, struct wire_problems *p)
 {
     struct wire_value *metadata = wire_value_get(doc, "metadata");
     const char *name = api_param(c, 1);
@@ -105,15 +105,15 @@ static void names_check(struct api_call *c, struct wire_value *doc, struct unit_
     const struct wire_value *has_name = wire_value_get(metadata, "name");
     const struct wire_value *has_namespace = wire_value_get(metadata, "namespace");
     if (has_name != NULL && strcmp(wire_value_string(has_name, ""), name) != 0)
-        unit_problem_add(p, A_CODE_APP_INVALID, "metadata.name", has_name, NULL, "the path says %s", name);
+        wire_problem_add(p, A_CODE_APP_INVALID, "metadata.name", has_name, NULL, "the path says %s", name);
     if (has_namespace != NULL && strcmp(wire_value_string(has_namespace, ""), c->namespace.s) != 0)
-        unit_problem_add(p, A_CODE_APP_INVALID, "metadata.namespace", has_namespace, NULL, "the path says %s",
+        wire_problem_add(p, A_CODE_APP_INVALID, "metadata.namespace", has_namespace, NULL, "the path says %s",
                          c->namespace.s);
     if (has_namespace == NULL)
         wire_value_set_string(c->arena, metadata, "namespace", c->namespace.s);
 }
 
-static void sources_resolve(struct api_call *c, struct unit_problems *p, const struct wire_value *app,
+static void sources_resolve(struct api_call *c, struct wire_problems *p, const struct wire_value *app,
                             struct unit_source **ret, size_t *ret_n)
 {
     unit_app_sources(p, app, ret, ret_n);
@@ -122,7 +122,7 @@ static void sources_resolve(struct api_call *c, struct unit_problems *p, const s
         struct a_digest digest;
         char hex[A_DIGEST_HEX + 1];
         if (!d_artifact_resolve(c->s, &c->namespace, source->source, &digest)) {
-            unit_problem_add(p, A_CODE_APP_INVALID, source->field, NULL,
+            wire_problem_add(p, A_CODE_APP_INVALID, source->field, NULL,
                              "astra artifact put FILE --name NAME@VERSION puts it there",
                              "no artifact \"%s\" in namespace %s", source->source, c->namespace.s);
             continue;
@@ -132,10 +132,10 @@ static void sources_resolve(struct api_call *c, struct unit_problems *p, const s
     }
 }
 
-static void dry_run_reply(struct api_call *c, const struct wire_value *app, const struct unit_problems *p)
+static void dry_run_reply(struct api_call *c, const struct wire_value *app, const struct wire_problems *p)
 {
     struct wire_value *v = wire_value_new_object(c->arena), *warnings = wire_value_new_array(c->arena);
-    for (const struct unit_problem *u = p->first; u != NULL; u = u->next)
+    for (const struct wire_problem *u = p->first; u != NULL; u = u->next)
         if (u->code == A_CODE_NONE)
             wire_value_append(
                 warnings,
@@ -148,7 +148,7 @@ static void dry_run_reply(struct api_call *c, const struct wire_value *app, cons
 
 void api_handle_APP_PUT(struct api_call *c)
 {
-    struct unit_problems p = {.arena = c->arena};
+    struct wire_problems p = {.arena = c->arena};
     struct wire_value *doc = api_body(c), *app = NULL;
     struct unit_source *sources = NULL;
     size_t n = 0;

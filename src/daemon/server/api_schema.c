@@ -668,12 +668,12 @@ static struct wire_value *list_make(struct a_arena *arena, const struct schema *
 
 /* ---- the app as it is written: from the table that the checker reads ---- */
 
-static struct wire_value *spec_type(struct a_arena *arena, const struct unit_field *f, enum unit_kind kind);
+static struct wire_value *spec_type(struct a_arena *arena, const struct wire_field *f, enum wire_kind kind);
 
-static struct wire_value *spec_object(struct a_arena *arena, const struct unit_field *fields)
+static struct wire_value *spec_object(struct a_arena *arena, const struct wire_field *fields)
 {
     struct wire_value *properties, *required, *v = object_open(arena, &properties, &required);
-    for (const struct unit_field *f = fields; f != NULL && f->name != NULL; f++) {
+    for (const struct wire_field *f = fields; f != NULL && f->name != NULL; f++) {
         struct wire_value *type = spec_type(arena, f, f->kind);
         if (f->nullable)
             type = or_null(arena, type);
@@ -696,30 +696,30 @@ static struct wire_value *quantity_make(struct a_arena *arena)
     return v;
 }
 
-static struct wire_value *spec_type(struct a_arena *arena, const struct unit_field *f, enum unit_kind kind)
+static struct wire_value *spec_type(struct a_arena *arena, const struct wire_field *f, enum wire_kind kind)
 {
     struct wire_value *v;
     switch (kind) {
-    case UNIT_ANY:
+    case WIRE_ANY:
         return wire_value_new_object(arena);
-    case UNIT_STRING:
-    case UNIT_LABEL:
+    case WIRE_STRING:
+    case WIRE_LABEL:
         return type_make(arena, "string");
-    case UNIT_BOOL:
+    case WIRE_BOOL:
         return type_make(arena, "boolean");
-    case UNIT_INT:
+    case WIRE_INT:
         return type_make(arena, "integer");
-    case UNIT_BYTES:
-    case UNIT_CPU:
-    case UNIT_DURATION:
+    case WIRE_BYTES:
+    case WIRE_CPU:
+    case WIRE_DURATION:
         return quantity_make(arena);
-    case UNIT_WORD:
+    case WIRE_WORD:
         return words_make(arena, f->words);
-    case UNIT_OBJECT:
+    case WIRE_OBJECT:
         return f->fields != NULL ? spec_object(arena, f->fields) : type_make(arena, "object");
-    case UNIT_LIST:
+    case WIRE_LIST:
         return array_make(arena, spec_type(arena, f, f->item));
-    case UNIT_MAP:
+    case WIRE_MAP:
         v = type_make(arena, "object");
         wire_value_set(arena, v, "additionalProperties", spec_type(arena, f, f->item));
         return v;
@@ -740,9 +740,9 @@ static struct wire_value *schema_make(struct a_arena *arena, enum api_schema_id 
 {
     const struct schema *s = &schemas[id];
     if (id == API_SCHEMA_APP_SPEC)
-        return spec_object(arena, unit_app_field("spec")->fields);
+        return spec_object(arena, wire_schema_field(&unit_app_schema, "spec")->fields);
     if (id == API_SCHEMA_APP_INPUT)
-        return spec_object(arena, unit_app_schema.fields);
+        return spec_object(arena, unit_app_schema.object.fields);
     if (id == API_SCHEMA_FAILED_COUNTS)
         return failed_make(arena);
     if (s->items != API_SCHEMA_NONE)

@@ -64,7 +64,7 @@ struct d_revision *d_revision_read(struct a_view text, uint64_t number, struct a
 {
     struct d_revision *r = a_new(struct d_revision);
     struct wire_value *doc, *app = NULL;
-    struct unit_problems problems = {.arena = &r->arena};
+    struct wire_problems problems = {.arena = &r->arena};
     if (wire_json_parse(&r->arena, text, "revision", NULL, &doc, reterr) != 0) {
         d_revision_free(r);
         return NULL;

@@ -1,10 +1,10 @@
+/* What is wrong with a text that a person wrote: all of it, in its order. */
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/assert.h"
-#include "unit/app.h"
+#include "wire/schema.h"
 
-void unit_problem_add(struct unit_problems *p, enum a_code code, const char *field,
+void wire_problem_add(struct wire_problems *p, enum a_code code, const char *field,
                       const struct wire_value *at, const char *hint, const char *fmt, ...)
 {
     char text[512];
@@ -12,8 +12,8 @@ void unit_problem_add(struct unit_problems *p, enum a_code code, const char *fie
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    struct unit_problem *problem = a_arena_new(p->arena, struct unit_problem);
-    *problem = (struct unit_problem){
+    struct wire_problem *problem = a_arena_new(p->arena, struct wire_problem);
+    *problem = (struct wire_problem){
         .code = code,
         .field = a_arena_strdup(p->arena, field),
         .line = at != NULL ? at->line : 0,
@@ -32,9 +32,9 @@ void unit_problem_add(struct unit_problems *p, enum a_code code, const char *fie
         p->n_errors++;
 }
 
-void unit_problems_print(struct a_buf *b, const struct unit_problems *p, const char *file)
+void wire_problems_print(struct a_buf *b, const struct wire_problems *p, const char *file)
 {
-    for (const struct unit_problem *it = p->first; it != NULL; it = it->next) {
+    for (const struct wire_problem *it = p->first; it != NULL; it = it->next) {
         a_buf_add_str(b, file);
         if (it->line > 0)
             a_buf_addf(b, ":%u:%u", it->line, it->column);
