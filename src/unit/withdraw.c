@@ -13,6 +13,13 @@ struct load {
     uint64_t in_flight;
 };
 
+/* The loads of a unit at all gateways. */
+struct sum {
+    struct a_map_link link; /* of unit_withdraw.in_flight */
+    struct a_unit_name unit;
+    uint64_t in_flight;
+};
+
 struct gateway {
     struct a_list link;
     char *name;
@@ -43,20 +50,43 @@ static uint64_t since(const struct unit_withdraw *self, uint64_t ms)
 
 /* ---- gateways ---- */
 
-static void loads_free(struct gateway *g)
+/* Every change of a load passes here. */
+static void sum_move(struct unit_withdraw *self, const struct a_unit_name *unit, uint64_t from, uint64_t to)
 {
-    a_map_foreach (it, &g->loads) {
-        struct load *load = a_map_entry(it, struct load, link);
-        a_map_remove(&g->loads, it);
-        a_free(load->endpoint);
-        a_free(load);
+    struct a_map_link *it = a_map_get_str(&self->in_flight, unit->s);
+    struct sum *sum = it == NULL ? NULL : a_map_entry(it, struct sum, link);
+    if (sum == NULL && to > 0) {
+        sum = a_new(struct sum);
+        sum->unit = *unit;
+        a_map_put_str(&self->in_flight, &sum->link, sum->unit.s);
     }
+    if (sum == NULL)
+        return;
+    sum->in_flight = sum->in_flight - from + to;
+    if (sum->in_flight > 0)
+        return;
+    a_map_remove(&self->in_flight, &sum->link);
+    a_free(sum);
 }
 
-static void gateway_free(struct gateway *g)
+static void load_free(struct unit_withdraw *self, struct gateway *g, struct load *load)
+{
+    sum_move(self, &load->unit, load->in_flight, 0);
+    a_map_remove(&g->loads, &load->link);
+    a_free(load->endpoint);
+    a_free(load);
+}
+
+static void loads_free(struct unit_withdraw *self, struct gateway *g)
+{
+    a_map_foreach (it, &g->loads)
+        load_free(self, g, a_map_entry(it, struct load, link));
+}
+
+static void gateway_free(struct unit_withdraw *self, struct gateway *g)
 {
     a_list_remove(&g->link);
-    loads_free(g);
+    loads_free(self, g);
     a_map_deinit(&g->loads);
     a_free(g->name);
     a_free(g);
@@ -92,7 +122,7 @@ static void on_join(struct unit_withdraw *self, const struct unit_withdraw_event
     struct gateway *g = gateway_at(self, e->conn);
     if (g == NULL)
         g = gateway_get(self, e->gateway);
-    loads_free(g);
+    loads_free(self, g);
     g->conn = e->conn;
     g->acked = 0;
 }
@@ -106,7 +136,7 @@ static void on_left(struct unit_withdraw *self, uint32_t conn)
     g->away_ms = self->now_ms;
 }
 
-static void on_load(const struct unit_withdraw *self, const struct unit_withdraw_event *e)
+static void on_load(struct unit_withdraw *self, const struct unit_withdraw_event *e)
 {
     struct gateway *g = e->conn == 0 ? NULL : gateway_at(self, e->conn);
     if (g == NULL)
@@ -119,13 +149,12 @@ static void on_load(const struct unit_withdraw *self, const struct unit_withdraw
         load->unit = e->unit;
         a_map_put(&g->loads, &load->link, load->endpoint, e->endpoint.len);
     }
-    if (load != NULL)
-        load->in_flight = e->in_flight;
-    if (load != NULL && e->in_flight == 0) {
-        a_map_remove(&g->loads, &load->link);
-        a_free(load->endpoint);
-        a_free(load);
-    }
+    if (load == NULL)
+        return;
+    sum_move(self, &load->unit, load->in_flight, e->in_flight);
+    load->in_flight = e->in_flight;
+    if (e->in_flight == 0)
+        load_free(self, g, load);
 }
 
 static void gateways_forget(struct unit_withdraw *self)
@@ -133,7 +162,7 @@ static void gateways_forget(struct unit_withdraw *self)
     a_list_foreach_safe (it, &self->gateways) {
         struct gateway *g = a_list_entry(it, struct gateway, link);
         if (g->conn == 0 && since(self, g->away_ms) >= UNIT_WITHDRAW_LOST_MS)
-            gateway_free(g);
+            gateway_free(self, g);
     }
 }
 
@@ -298,25 +327,19 @@ uint64_t unit_withdraw_deadline(const struct unit_withdraw *self)
 
 uint64_t unit_withdraw_in_flight(const struct unit_withdraw *self, const struct a_unit_name *unit)
 {
-    uint64_t sum = 0;
-    a_list_foreach (it, &self->gateways) {
-        const struct gateway *g = a_list_entry(it, struct gateway, link);
-        a_map_foreach (l, &g->loads) {
-            const struct load *load = a_map_entry(l, struct load, link);
-            sum += strcmp(load->unit.s, unit->s) == 0 ? load->in_flight : 0;
-        }
-    }
-    return sum;
+    const struct a_map_link *it = a_map_get_str(&self->in_flight, unit->s);
+    return it == NULL ? 0 : a_map_entry(it, const struct sum, link)->in_flight;
 }
 
 void unit_withdraw_deinit(struct unit_withdraw *self)
 {
     if (self->gateways.next != NULL)
         a_list_foreach_safe (it, &self->gateways)
-            gateway_free(a_list_entry(it, struct gateway, link));
+            gateway_free(self, a_list_entry(it, struct gateway, link));
     a_map_foreach (it, &self->units)
         leaving_free(self, a_map_entry(it, struct leaving, link));
     a_map_deinit(&self->units);
+    a_map_deinit(&self->in_flight);
     a_free(self->answers);
     *self = (struct unit_withdraw){0};
 }

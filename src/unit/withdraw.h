@@ -60,6 +60,7 @@ struct unit_withdraw_update {
 struct unit_withdraw {
     struct a_list gateways; /* known, here or away */
     struct a_map units;     /* that leave, by name */
+    struct a_map in_flight; /* of units with any, by name */
     uint64_t now_ms, started_ms, amnesty_ms;
     bool started; /* STARTED was told */
     struct unit_withdraw_answer *answers;
@@ -72,7 +73,7 @@ void unit_withdraw_deinit(struct unit_withdraw *self); /* safe twice, and on zer
 int unit_withdraw_step(struct unit_withdraw *self, const struct unit_withdraw_event *event,
                        struct unit_withdraw_update *ret_update);
 uint64_t unit_withdraw_deadline(const struct unit_withdraw *self);
-/* What gateways said last, summed. */
+/* What gateways said last, summed. Costs one look-up: it is asked of each unit at once. */
 uint64_t unit_withdraw_in_flight(const struct unit_withdraw *self, const struct a_unit_name *unit);
 
 #endif

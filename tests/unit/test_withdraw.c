@@ -114,6 +114,51 @@ static void test_all_acknowledge(void **state)
     assert_answers(w, false, false); /* each once */
 }
 
+static uint64_t in_flight(const struct world *w, const char *unit)
+{
+    struct a_unit_name name = {{0}};
+    snprintf(name.s, sizeof name.s, "%s", unit);
+    return unit_withdraw_in_flight(&w->core, &name);
+}
+
+static void load_of(struct world *w, uint32_t conn, const char *unit, const char *endpoint, uint64_t n)
+{
+    struct unit_withdraw_event e = {.type = UNIT_WITHDRAW_LOAD,
+                                    .conn = conn,
+                                    .now_ms = w->now_ms,
+                                    .endpoint = a_view_str(endpoint),
+                                    .in_flight = n};
+    snprintf(e.unit.s, sizeof e.unit.s, "%s", unit);
+    unit_withdraw_step(&w->core, &e, &w->u);
+}
+
+/* The sums are those of the loads, whatever becomes of gateways and endpoints. */
+static void test_sums_follow_loads(void **state)
+{
+    struct world *w = *state;
+    join(w, "g1", 1);
+    join(w, "g2", 2);
+    load_of(w, 1, "ocr-aaaaa", "a1", 3);
+    load_of(w, 1, "ocr-aaaaa", "a2", 2);
+    load_of(w, 2, "ocr-aaaaa", "a1", 4);
+    load_of(w, 2, "ocr-bbbbb", "b1", 5);
+    load_of(w, 3, "ocr-bbbbb", "b1", 7); /* nobody's */
+    assert_int_equal(in_flight(w, "ocr-aaaaa"), 9);
+    assert_int_equal(in_flight(w, "ocr-bbbbb"), 5);
+    load_of(w, 1, "ocr-aaaaa", "a1", 1);
+    load_of(w, 1, "ocr-aaaaa", "a2", 0);
+    load_of(w, 1, "ocr-aaaaa", "a2", 0);
+    assert_int_equal(in_flight(w, "ocr-aaaaa"), 5);
+    left(w, 2); /* what it has is not known better than before */
+    assert_int_equal(in_flight(w, "ocr-aaaaa"), 5);
+    join(w, "g2", 4); /* it tells anew */
+    assert_int_equal(in_flight(w, "ocr-aaaaa"), 1);
+    assert_int_equal(in_flight(w, "ocr-bbbbb"), 0);
+    load_of(w, 1, "ocr-aaaaa", "a1", 0);
+    assert_int_equal(in_flight(w, "ocr-aaaaa"), 0);
+    assert_int_equal(w->core.in_flight.len, 0);
+}
+
 static void test_no_gateway(void **state)
 {
     struct world *w = *state;
@@ -199,9 +244,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_all_acknowledge), T(test_no_gateway), T(test_away_is_waited_for),
-        T(test_away_and_back),   T(test_started),    T(test_our_own_sleep),
-        T(test_stays),
+        T(test_all_acknowledge), T(test_sums_follow_loads), T(test_no_gateway),    T(test_away_is_waited_for),
+        T(test_away_and_back),   T(test_started),           T(test_our_own_sleep), T(test_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
