@@ -52,12 +52,23 @@ static int stat_parse(struct a_view text, struct sys_proc_info *info)
     return 0;
 }
 
-static int stat_read(pid_t pid, struct sys_proc_info *info)
+/* In one read and without memory of its own: this is asked of every process, every two seconds. */
+int sys_proc_stat(pid_t pid, struct sys_proc_info *ret_info)
 {
-    A_BUF_AUTO struct a_buf b = {0};
-    int rc = proc_read(pid, "stat", STAT_MAX, &b);
-    info->id.pid = pid;
-    return rc != 0 ? rc : stat_parse(a_buf_view(&b), info);
+    char path[64], text[STAT_MAX];
+    struct sys_proc_info info = {.id.pid = pid};
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? -ESRCH : -errno;
+    ssize_t n = sys_fd_read_at(fd, text, sizeof text, 0);
+    sys_fd_close(fd);
+    if (n < 0)
+        return (int)n;
+    int rc = stat_parse((struct a_view){text, (size_t)n}, &info);
+    if (rc == 0)
+        *ret_info = info;
+    return rc;
 }
 
 static void status_parse(struct a_view text, struct sys_proc_info *info)
@@ -80,7 +91,7 @@ int sys_proc_info(pid_t pid, struct sys_proc_info *ret_info)
 {
     A_BUF_AUTO struct a_buf b = {0};
     struct sys_proc_info info = {.n_ns_pid = 0};
-    int rc = stat_read(pid, &info);
+    int rc = sys_proc_stat(pid, &info);
     if (rc == 0)
         rc = proc_read(pid, "status", 16u * 1024u, &b);
     if (rc != 0)
@@ -93,7 +104,7 @@ int sys_proc_info(pid_t pid, struct sys_proc_info *ret_info)
 int sys_proc_start_time(pid_t pid, uint64_t *ret_start_time)
 {
     struct sys_proc_info info = {.n_ns_pid = 0};
-    int rc = stat_read(pid, &info);
+    int rc = sys_proc_stat(pid, &info);
     if (rc == 0)
         *ret_start_time = info.id.start_time;
     return rc;
@@ -109,7 +120,7 @@ struct sys_proc_id sys_proc_self(void)
 bool sys_proc_is_alive(const struct sys_proc_id *id)
 {
     struct sys_proc_info info = {.n_ns_pid = 0};
-    return stat_read(id->pid, &info) == 0 && info.id.start_time == id->start_time && info.state != 'Z' &&
+    return sys_proc_stat(id->pid, &info) == 0 && info.id.start_time == id->start_time && info.state != 'Z' &&
            info.state != 'X';
 }
 

@@ -114,6 +114,8 @@ struct sys_proc_info {
     unsigned n_ns_pid;
 };
 int sys_proc_info(pid_t pid, struct sys_proc_info *ret_info) A_MUST_CHECK;
+/* As sys_proc_info(), but without uid and ns_pid: for a third of the price. */
+int sys_proc_stat(pid_t pid, struct sys_proc_info *ret_info) A_MUST_CHECK;
 /* Proportional set size (smaps_rollup): shared pages divided among their users. Costs tens of microseconds.
  */
 int sys_proc_pss(pid_t pid, uint64_t *ret_bytes) A_MUST_CHECK;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "sys/census.h"
 #include "sys/clock.h"
 #include "sys/env.h"
 #include "sys/file.h"
@@ -356,6 +357,92 @@ static void test_everything_is_listed(void **state)
     sys_proc_list_deinit(&list);
 }
 
+/* ---- census ---- */
+
+struct family {
+    struct sys_proc_id id;
+    int pidfd;
+};
+
+static void family_begin(struct family *f)
+{
+    static const char *const argv[] = {"sh", "-c", "sleep 1000 & sleep 1001 & wait", NULL};
+    assert_int_equal(sys_spawn(&(struct sys_spawn_options){.argv = argv}, &f->id, &f->pidfd, NULL), 0);
+}
+
+static void family_end(struct family *f)
+{
+    struct sys_exit e;
+    assert_int_equal(sys_process_kill_descendants(f->id.pid, SIGKILL, SOON_MS), 0);
+    int ignored A_UNUSED = sys_proc_kill(&f->id, SIGKILL);
+    assert_int_equal(sys_process_wait(f->pidfd, true, &e), 0);
+    close(f->pidfd);
+}
+
+/* Looks until so many are below the root. */
+static void census_until(struct sys_census *c, const pid_t *roots, size_t n_roots, pid_t root, size_t wanted)
+{
+    uint64_t end = sys_clock_mono_ms() + SOON_MS;
+    size_t n;
+    do {
+        assert_true(sys_clock_mono_ms() < end);
+        assert_int_equal(sys_census_look(c, roots, n_roots, NULL), 0);
+        sys_census_below(c, root, &n);
+    } while (n != wanted);
+}
+
+/* Each process is below its own root, and what is nobody's is asked once. */
+static void test_census(void **state)
+{
+    (void)state;
+    struct sys_census c = {.rows = NULL};
+    struct family a, b;
+    size_t n;
+    family_begin(&a);
+    family_begin(&b);
+    const pid_t roots[] = {b.id.pid, a.id.pid};
+    census_until(&c, roots, 1, roots[0], 2);
+    sys_census_below(&c, roots[1], &n);
+    assert_int_equal(n, 0);
+    census_until(&c, roots, 2, roots[1], 2); /* it was nobody's before it became a root */
+    census_until(&c, roots, 2, roots[0], 2);
+    size_t fewest = c.asked, all = 0;
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(sys_census_look(&c, roots, 2, NULL), 0);
+        fewest = A_MIN(fewest, c.asked);
+        all = A_MAX(all, c.asked);
+    }
+    assert_in_range(fewest, 4, all - 1); /* this process and what started it are not asked again */
+    const struct sys_proc_info *below = sys_census_below(&c, roots[1], &n);
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(below[i].ppid, roots[1]);
+        assert_true(below[i].rss_bytes > 0);
+    }
+    family_end(&a);
+    family_end(&b);
+    census_until(&c, roots, 2, roots[0], 0);
+    sys_census_deinit(&c);
+    sys_census_deinit(&c);
+}
+
+/* Whoever loses its parent stays below the root: it falls to the subreaper. */
+static void test_census_keeps_orphans(void **state)
+{
+    (void)state;
+    struct sys_census c = {.rows = NULL};
+    struct sys_exit e;
+    pid_t self = getpid();
+    A_BUF_AUTO struct a_buf out = {0};
+    assert_int_equal(sys_process_become_subreaper(), 0);
+    shell(&(struct sys_spawn_options){.new_session = true}, "(sleep 1000 >/dev/null &) ; echo go", &out, &e);
+    census_until(&c, &self, 1, self, 1);
+    census_until(&c, &self, 1, self, 1);
+    assert_int_equal(sys_process_kill_descendants(self, SIGKILL, SOON_MS), 0);
+    census_until(&c, &self, 1, self, 0);
+    sys_census_deinit(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_a_wicked_name),
         cmocka_unit_test(test_descendants_are_killed),
         cmocka_unit_test(test_everything_is_listed),
+        cmocka_unit_test(test_census),
+        cmocka_unit_test(test_census_keeps_orphans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

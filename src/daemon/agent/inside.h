@@ -18,6 +18,7 @@
 #include "net/http_server.h"
 #include "net/starlink.h"
 #include "starlink/node/node.h"
+#include "sys/census.h"
 #include "sys/loop.h"
 #include "sys/pool.h"
 #include "sys/portblock.h"
@@ -160,6 +161,7 @@ struct d_agent {
 
     /* usage */
     struct sys_timer sample;
+    struct sys_census census;
     uint64_t cpu_busy_us, cpu_total_us, used_mcpu, used_memory_bytes;
     uint64_t samples;
     uint64_t oom_kills, members_started, members_failed, beats;

@@ -210,11 +210,14 @@ void d_serve_look(struct d_serve *s)
 
 /* ---- GET ---- */
 
+/* A unit at rest answers the same for hours: what was read is read once. */
 static bool status_take(struct d_serve *s, struct a_view body)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     struct a_arena arena = {0};
     struct unit_ray_status status;
+    if (s->answer.len > 0 && a_view_equal(body, a_buf_view(&s->answer)))
+        return true;
     if (unit_ray_status_parse(body, &arena, &status, &e) < 0) {
         sys_log(WARN, "agent", "serve.status", "Serve's status is not understood",
                 SYS_STR("unit", s->member->id.unit.s), SYS_ERR(&e));
@@ -224,6 +227,8 @@ static bool status_take(struct d_serve *s, struct a_view body)
     a_arena_deinit(&s->arena);
     s->arena = arena;
     s->status = status;
+    a_buf_reset(&s->answer);
+    a_buf_add_view(&s->answer, body);
     return true;
 }
 
@@ -290,6 +295,7 @@ void d_serve_forget(struct d_serve *s)
     s->call = NULL;
     d_endpoints_clear(s);
     a_arena_deinit(&s->arena);
+    a_buf_deinit(&s->answer);
     s->status = (struct unit_ray_status){0};
     s->settled = true;
     s->warmed = false;

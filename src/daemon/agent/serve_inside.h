@@ -33,6 +33,7 @@ struct d_serve {
     uint64_t watched_ms, silent_ms, timeout_ms;
     bool silent, overdue;
 
+    struct a_buf answer;  /* Serve's last, of which `status` was made */
     struct a_arena arena; /* of `status` */
     struct unit_ray_status status;
     struct a_list endpoints; /* struct d_endpoint, in Serve's order */

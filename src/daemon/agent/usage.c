@@ -17,17 +17,17 @@
 #define ENDED_KEEP_MS (24 * 60 * 60 * 1000)
 
 /* The largest process of the member that is not Ray's own: a replica or another worker. */
-static const struct sys_proc_info *victim_find(const struct sys_proc_list *list)
+static const struct sys_proc_info *victim_find(const struct sys_proc_info *list, size_t n)
 {
     const struct sys_proc_info *largest = NULL;
-    for (size_t i = 0; i < list->len; i++)
-        if (strncmp(list->items[i].comm, "ray::", 5) == 0 &&
-            (largest == NULL || list->items[i].rss_bytes > largest->rss_bytes))
-            largest = &list->items[i];
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(list[i].comm, "ray::", 5) == 0 &&
+            (largest == NULL || list[i].rss_bytes > largest->rss_bytes))
+            largest = &list[i];
     return largest;
 }
 
-static void memory_check(struct d_member *m, const struct sys_proc_list *list)
+static void memory_check(struct d_member *m, const struct sys_proc_info *list, size_t n)
 {
     const struct sys_proc_info *victim;
     if (m->capacity.memory_bytes == 0 || m->used_memory_bytes <= m->capacity.memory_bytes)
@@ -36,7 +36,7 @@ static void memory_check(struct d_member *m, const struct sys_proc_list *list)
     a_buf_addf(&text, "the member uses %llu MiB of its %llu MiB",
                (unsigned long long)(m->used_memory_bytes >> 20),
                (unsigned long long)(m->capacity.memory_bytes >> 20));
-    victim = victim_find(list);
+    victim = victim_find(list, n);
     m->agent->oom_kills++;
     if (victim == NULL) {
         d_member_kill(m, A_REASON_OOM_KILLED, text.ptr);
@@ -51,42 +51,63 @@ static void memory_check(struct d_member *m, const struct sys_proc_list *list)
 }
 
 /* Sums of RSS count shared pages in each process; only when they say "too much" the exact sum is made. */
-static uint64_t memory_of(const struct d_member *m, const struct sys_proc_list *list)
+static uint64_t memory_of(const struct d_member *m, const struct sys_proc_info *list, size_t n)
 {
     uint64_t rss = 0, pss = 0, one;
-    for (size_t i = 0; i < list->len; i++)
-        rss += list->items[i].rss_bytes;
+    for (size_t i = 0; i < n; i++)
+        rss += list[i].rss_bytes;
     if (rss <= m->capacity.memory_bytes)
         return rss;
-    for (size_t i = 0; i < list->len; i++)
-        pss += sys_proc_pss(list->items[i].id.pid, &one) == 0 ? one : list->items[i].rss_bytes;
+    for (size_t i = 0; i < n; i++)
+        pss += sys_proc_pss(list[i].id.pid, &one) == 0 ? one : list[i].rss_bytes;
     return pss;
 }
 
-/* What is below the member's shim. Before the shim has told its pid there is nothing to sum up: below pid 0
- * is the whole machine, and the member would be taken for all of it. */
-static bool processes_list(const struct d_member *m, struct sys_proc_list *ret_list)
+/* The shim that a member's processes are below; 0 when there is nothing to sum up. */
+static pid_t shim_of(const struct d_member *m)
 {
-    pid_t shim = (pid_t)m->shim_state.shim.pid;
-    return m->shim != NULL && !m->stopping && m->shim_state.phase == D_SHIM_RUNNING && shim > 0 &&
-           sys_proc_list(shim, ret_list, NULL) == 0;
+    bool runs = m->shim != NULL && !m->stopping && m->shim_state.phase == D_SHIM_RUNNING;
+    return runs ? (pid_t)m->shim_state.shim.pid : 0;
 }
 
 static void member_sample(struct d_member *m, uint64_t now_ms)
 {
-    struct sys_proc_list list;
+    size_t n;
     uint64_t cpu = 0;
-    if (!processes_list(m, &list))
-        return;
-    for (size_t i = 0; i < list.len; i++)
-        cpu += list.items[i].cpu_us;
+    const struct sys_proc_info *list = sys_census_below(&m->agent->census, shim_of(m), &n);
+    for (size_t i = 0; i < n; i++)
+        cpu += list[i].cpu_us;
     if (m->sampled_ms != 0 && now_ms > m->sampled_ms && cpu >= m->used_cpu_us)
         m->used_mcpu = (cpu - m->used_cpu_us) / (now_ms - m->sampled_ms);
     m->used_cpu_us = cpu;
     m->sampled_ms = now_ms;
-    m->used_memory_bytes = memory_of(m, &list);
-    memory_check(m, &list);
-    sys_proc_list_deinit(&list);
+    m->used_memory_bytes = memory_of(m, list, n);
+    memory_check(m, list, n);
+}
+
+/* What is below all shims is looked at once. Before a shim has told its pid there is nothing to look for:
+ * below pid 0 is the whole machine, and the member would be taken for all of it. */
+static void members_sample(struct d_agent *a)
+{
+    A_AUTOFREE pid_t *shims = NULL;
+    size_t n = 0, cap = 0;
+    a_list_foreach (it, &a->members) {
+        pid_t shim = shim_of(a_list_entry(it, struct d_member, link));
+        if (shim <= 0)
+            continue;
+        if (n == cap) {
+            cap = cap != 0 ? cap * 2 : 16;
+            shims = a_realloc(shims, cap * sizeof *shims);
+        }
+        shims[n++] = shim;
+    }
+    if (sys_census_look(&a->census, shims, n, NULL) < 0)
+        return;
+    a_list_foreach (it, &a->members) {
+        struct d_member *m = a_list_entry(it, struct d_member, link);
+        if (shim_of(m) > 0)
+            member_sample(m, sys_loop_now_ms(a->loop));
+    }
 }
 
 static void node_sample(struct d_agent *a)
@@ -138,9 +159,7 @@ static void sample_fire(void *ctx)
 {
     struct d_agent *a = ctx;
     node_sample(a);
-    a_list_foreach (it, &a->members) {
-        member_sample(a_list_entry(it, struct d_member, link), sys_loop_now_ms(a->loop));
-    }
+    members_sample(a);
     if (a->samples++ % COLLECT_EVERY == 0 && !a->collect.running)
         a->collect.running =
             sys_pool_submit(a->io, a->loop, &a->collect.work, collect_run, collect_done, a) == 0;
@@ -156,4 +175,5 @@ void d_usage_start(struct d_agent *a)
 void d_usage_stop(struct d_agent *a)
 {
     sys_timer_clear(&a->sample);
+    sys_census_deinit(&a->census);
 }
