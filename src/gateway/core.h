@@ -35,6 +35,17 @@ void gw_route_abandon(struct gw *gw, struct gw_route *route);
 void gw_endpoint_set_aside(struct gw_endpoint *e, const char *error, uint64_t now_ms);
 /* What waits at a stalled endpoint leaves it, as far as it may be sent again and the budget pays. */
 void gw_stuck_resend(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms);
+/* The time that it had while its endpoint drained is over: its answer is cut where it has begun, else it goes
+ * elsewhere or is answered from here. */
+void gw_request_cut(struct gw *gw, struct gw_request *req, uint64_t now_ms);
+
+/* drain.c */
+/* `e` is DRAINING from now on. */
+void gw_drain_begin(struct gw *gw, struct gw_endpoint *e, const struct wire_sl_endpoint *m, uint64_t now_ms);
+void gw_drain_end(struct gw *gw, struct gw_endpoint *e);
+/* Something began at it that may be late already. */
+void gw_drain_arm(struct gw *gw, struct gw_endpoint *e);
+void gw_drains_expire(struct gw *gw, uint64_t now_ms);
 /* DRAINED, once, when a DRAINING endpoint has nothing in flight. */
 void gw_endpoint_check_drained(struct gw *gw, struct gw_endpoint *e);
 

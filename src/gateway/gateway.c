@@ -29,6 +29,7 @@ void gw_deinit(struct gw *gw)
     a_map_deinit(&gw->endpoints);
     a_heap_deinit(&gw->timers);
     a_heap_deinit(&gw->stalls);
+    a_heap_deinit(&gw->drains);
     a_buf_deinit(&gw->key);
     a_free(gw->updates);
     gw->updates = NULL;
@@ -83,6 +84,7 @@ void gw_step(struct gw *gw, const struct gw_event *e, const struct gw_update **r
     case GW_TIME:
         gw_requests_expire(gw, e->now_ms);
         gw_stalls_expire(gw, e->now_ms);
+        gw_drains_expire(gw, e->now_ms);
         break;
     }
     gw_endpoints_bury(gw);
@@ -92,7 +94,8 @@ void gw_step(struct gw *gw, const struct gw_event *e, const struct gw_update **r
 
 uint64_t gw_deadline(const struct gw *gw)
 {
-    return A_MIN(a_heap_deadline(&gw->timers), a_heap_deadline(&gw->stalls));
+    return A_MIN(a_heap_deadline(&gw->timers),
+                 A_MIN(a_heap_deadline(&gw->stalls), a_heap_deadline(&gw->drains)));
 }
 
 const char *gw_cause_name(enum gw_cause cause)

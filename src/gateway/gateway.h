@@ -89,6 +89,9 @@ struct gw_endpoint {
     bool lost;            /* a connection broke since it answered last */
     struct a_timer stall; /* of gw.stalls, while somebody waits for an answer */
     uint64_t progress_ms; /* when an answer began last; with nothing in flight before: when one was sent */
+    /* DRAINING: when what is under way is cut; A_NEVER = never */
+    struct a_timer drain_timer;
+    uint64_t requests_until_ms, streams_until_ms;
     uint64_t last_pick_ms;
     struct a_list requests; /* gw_request.link of attempts under way */
     struct a_list held;     /* gw_request.link: lost here, not paid for, waiting for the verdict */
@@ -126,6 +129,7 @@ struct gw_request {
     bool replayable;              /* the whole body is kept; the daemon clears it when it is not */
     bool free_resend_used;
     bool stall_resend_used;
+    bool stream; /* COMMITTED, and the answer has no length */
 };
 
 enum gw_event_type {
@@ -167,6 +171,7 @@ struct gw_event {
             const char *error;       /* FAILED: for people */
             bool ok;                 /* DONE: the whole answer went through */
             uint64_t latency_us;     /* COMMITTED: since SEND */
+            bool stream;             /* COMMITTED: the answer has no length */
         };
     };
 };
@@ -176,6 +181,7 @@ enum gw_update_type {
     GW_WAIT,
     GW_ANSWER,
     GW_ABORT,
+    GW_CUT, /* its drain is over: end the answer that has begun */
     GW_DRAINED,
 };
 
@@ -203,6 +209,7 @@ struct gw {
     struct a_map endpoints; /* by id */
     struct a_heap timers;   /* gw_request.timer */
     struct a_heap stalls;   /* gw_endpoint.stall */
+    struct a_heap drains;   /* gw_endpoint.drain_timer */
     struct gw_budget budget;
     struct a_list queued; /* gw_route.queued: routes with somebody waiting */
     struct a_buf key;     /* of the look-up under way */

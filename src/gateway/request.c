@@ -438,11 +438,12 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
 
 void gw_request_committed(struct gw *gw, const struct gw_event *e)
 {
-    (void)gw;
     struct gw_request *req = e->request;
     a_assert(req->state == GW_REQUEST_SENT);
     req->state = GW_REQUEST_COMMITTED;
     gw_stall_answered(req->route, req->endpoint, e->latency_us, e->now_ms);
+    req->stream = e->stream;
+    gw_drain_arm(gw, req->endpoint);
     req->endpoint->failures_in_a_row = 0;
     req->endpoint->lost = false;
     req->endpoint->aside_until_ms = 0;
@@ -514,6 +515,24 @@ void gw_stuck_resend(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
         req->state = GW_REQUEST_IDLE;
         resend(gw, req, e, now_ms);
     }
+}
+
+void gw_request_cut(struct gw *gw, struct gw_request *req, uint64_t now_ms)
+{
+    struct gw_endpoint *from = req->endpoint;
+    bool committed = req->state == GW_REQUEST_COMMITTED;
+    gw_update_add(gw, committed ? GW_CUT : GW_ABORT, req);
+    place_release(gw, req);
+    req->state = committed ? GW_REQUEST_ANSWERED : GW_REQUEST_IDLE;
+    if (committed && req->route != NULL)
+        req->route->by_cause[GW_CAUSE_DRAIN]++;
+    if (committed)
+        return;
+    if (may_resend(gw, req, GW_FAILURE_LOST) && resend_paid(gw, req, true, now_ms))
+        resend(gw, req, from, now_ms);
+    else
+        answer(gw, req, 503, GW_CAUSE_DRAIN, 1,
+               "its unit was drained before it answered; the request may have been executed");
 }
 
 static void requests_forget(struct a_list *requests, const struct gw_route *route)

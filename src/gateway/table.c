@@ -269,7 +269,7 @@ void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t n
     e->max_ongoing = m->max_ongoing;
     e->weight = m->weight != 0 ? m->weight : 100;
     e->marked = true;
-    bool was_up = e->state == WIRE_SL_ENDPOINT_UP;
+    bool was_up = e->state == WIRE_SL_ENDPOINT_UP, drained = e->state == WIRE_SL_ENDPOINT_DRAINING;
     e->state = m->state;
     if (m->state == WIRE_SL_ENDPOINT_UP && !was_up) {
         e->drain_told = false;
@@ -279,6 +279,10 @@ void gw_endpoint_set(struct gw *gw, const struct wire_sl_endpoint *m, uint64_t n
     }
     e->changed = true;
     endpoint_set_gone(gw, e, false);
+    if (m->state == WIRE_SL_ENDPOINT_DRAINING && !drained)
+        gw_drain_begin(gw, e, m, now_ms);
+    if (m->state != WIRE_SL_ENDPOINT_DRAINING)
+        gw_drain_end(gw, e);
     if (!gw->in_view)
         endpoint_settle(gw, e, now_ms);
 }
@@ -290,6 +294,7 @@ static void endpoint_free(struct gw *gw, struct gw_endpoint *e)
     }
     a_map_remove(&gw->endpoints, &e->by_id);
     a_heap_remove(&gw->stalls, &e->stall);
+    gw_drain_end(gw, e);
     a_free(e->id);
     a_free(e->application);
     a_free(e->name);
@@ -316,6 +321,7 @@ void gw_endpoint_gone(struct gw *gw, struct a_view id, uint64_t now_ms)
         return;
     e->state = WIRE_SL_ENDPOINT_DEAD;
     e->changed = true;
+    gw_drain_end(gw, e);
     endpoint_set_gone(gw, e, true);
     if (!gw->in_view)
         endpoint_settle(gw, e, now_ms);

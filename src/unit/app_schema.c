@@ -186,7 +186,8 @@ static const struct wire_field rollout_fields[] = {
 
 static const struct wire_field drain_fields[] = {
     {"requests", WIRE_DURATION, ROUTE, .fallback = "\"60s\"", .doc = "for requests in flight"},
-    {"streams", WIRE_DURATION, ROUTE, NOT_YET(LATER), .fallback = "\"5m\"", .doc = "for streams"},
+    {"streams", WIRE_DURATION, ROUTE, .fallback = "\"5m\"",
+     .doc = "for answers that have begun and have no length"},
     END,
 };
 

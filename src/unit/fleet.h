@@ -83,7 +83,7 @@ struct unit_desired {
         uint64_t bake_ms, progress_deadline_ms;
         bool undo; /* a bad revision goes back by itself */
     } rollout;
-    uint64_t drain_requests_ms;
+    uint64_t drain_ms; /* the longest that gateways let anything finish at a unit that leaves */
 };
 
 /* A unit's record in the store: written when its claims are granted, removed with it. */

@@ -1,16 +1,22 @@
 /* The way out. A unit that may have requests leaves in this order, and no step is skipped:
  *
- *   ENDPOINTS DRAINING -> WITHDRAWN by every gateway -> IDLE, or drain.requests since then -> RELEASE -> gone
+ *   ENDPOINTS DRAINING -> WITHDRAWN by every gateway -> IDLE -> RELEASE -> gone
  *
- * One that was never offered, or is DEAD to the gateways already, starts at RELEASE. */
+ * Gateways cut what is under way when its time is over, so IDLE comes by itself. Only a gateway that hangs
+ * keeps it, or WITHDRAWN, from coming: the drain's time and a margin after ENDPOINTS the unit is released
+ * without its word. One that was never offered, or is DEAD to the gateways already, starts at RELEASE. */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "unit/fleet_private.h"
+#include "unit/withdraw.h"
 
 /* A cancelled gang has no last word: how many attempts it used is not known, but they are fewer than this in
  * the 20 s that a gang may take. */
 #define ATTEMPTS_SKIPPED 1000
+/* Above the drain's time: a gateway may be away for as long as W2 says and then still has all of that time;
+ * and the way of the view to the gateways, and of their word back. */
+#define MARGIN_MS (UNIT_WITHDRAW_AWAY_MS + 10000)
 
 void unit_endpoints_set(struct unit *unit, enum unit_endpoints to)
 {
@@ -23,7 +29,8 @@ void unit_endpoints_set(struct unit *unit, enum unit_endpoints to)
     unit->endpoints = to;
     unit->sequence = ++self->sequence;
     unit->idle = unit->quiet = false;
-    unit->drain_until_ms = A_NEVER;
+    unit->drain_until_ms =
+        unit_is_offered(unit) ? A_NEVER : self->now_ms + self->desired.drain_ms + MARGIN_MS;
     struct unit_action *action = fleet_act(self, UNIT_ACTION_ENDPOINTS, unit);
     action->endpoints = to;
     action->sequence = unit->sequence;
@@ -105,13 +112,15 @@ static bool unit_is_quiet(struct unit *unit)
         unit_endpoints_set(unit, UNIT_ENDPOINTS_DEAD); /* what is in flight there will not finish */
     if (over)
         return true;
-    if (unit_is_offered(unit) || self->withdrawn < unit->sequence)
+    if (unit_is_offered(unit))
         return false;
-    if (unit->endpoints == UNIT_ENDPOINTS_DEAD)
+    bool late = self->now_ms >= unit->drain_until_ms, withdrawn = self->withdrawn >= unit->sequence;
+    if (withdrawn && unit->endpoints == UNIT_ENDPOINTS_DEAD)
         return true; /* gateways have re-sent what was in flight */
-    if (unit->drain_until_ms == A_NEVER)
-        unit->drain_until_ms = self->now_ms + self->desired.drain_requests_ms;
-    unit->quiet = unit->idle || self->now_ms >= unit->drain_until_ms;
+    unit->quiet = late || (withdrawn && unit->idle);
+    if (late && !withdrawn)
+        fleet_say(unit, NULL, A_REASON_DEADLINE_EXCEEDED,
+                  "a gateway did not acknowledge the drain in time; it is not waited for");
     if (!unit->quiet)
         fleet_at(self, unit->drain_until_ms);
     return unit->quiet;

@@ -60,7 +60,7 @@ struct unit {
     uint64_t retry_ms; /* PLANNED, FAILED, a replacement: not before */
     uint64_t first_ready_ms, ready_ms, unhealthy_ms;
     uint64_t sequence;        /* of its last ENDPOINTS */
-    uint64_t drain_until_ms;  /* A_NEVER: not withdrawn yet */
+    uint64_t drain_until_ms;  /* whatever gateways say; A_NEVER: it does not leave */
     uint64_t config_revision; /* CONFIG under way; 0 = none */
     uint64_t config_ms;       /* when it was last sent */
     struct fleet_budget budget;

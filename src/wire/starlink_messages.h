@@ -454,7 +454,9 @@
     F(NAME, 15, network, OPT, 0, 0) \
     F(U64, 16, revision, OPT, 0, 0) \
     F(STR, 17, route_prefix, OPT, 0, 512)   /* the application's own: requests must carry it */ \
-    F(U64, 18, mcpu, OPT, 0, 0)             /* capacity behind it, for policies */
+    F(U64, 18, mcpu, OPT, 0, 0)             /* capacity behind it, for policies */ \
+    F(U64, 19, drain_requests_ms, OPT, 0, 0) /* DRAINING: what is under way is cut after this; 0 = never */ \
+    F(U64, 20, drain_streams_ms, OPT, 0, 0) /* the same, for answers that have begun and have no length */
 
 #define WIRE_SL_ENDPOINT_GONE(F) \
     F(STR, 1, id, CRIT, 0, 320)

@@ -703,6 +703,55 @@ def test_drain(make):
     assert len(a.requests) == 1
 
 
+def test_a_drain_ends_what_is_under_way(make):
+    """Requests get drain.requests, answers without a length drain.streams; then each ends so that its client knows."""
+    hang = threading.Event()
+
+    def script(r):
+        if r.target == "/ocr/events":
+            r.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+        elif r.target in ("/ocr/chunked", "/ocr/old"):
+            r.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        elif r.target == "/ocr/length":
+            r.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc")
+        hang.wait(20)
+
+    world, a, b = make(), Replica(script), Replica(lambda r: r.answer(b"b"))
+    world.serve(a)
+    clients = {}
+    for path in ("events", "chunked", "old", "length", "post", "get"):
+        clients[path] = c = world.client()
+        method = "GET" if path == "get" else "POST"
+        version = "1.0" if path == "old" else "1.1"
+        c.send(f"{method} /ocr/{path} HTTP/{version}\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        until(lambda n=len(clients): len(a.requests) == n)
+    for path, first in (("events", b"data: 1\n\n"), ("chunked", b"abc")):
+        clients[path].stream.head()
+        assert clients[path].stream.chunk() == first
+    for path in ("length", "old"):
+        clients[path].stream.head()
+        assert clients[path].stream.take(3) == b"abc"
+    begin = time.monotonic()
+    world.view(world.endpoint(a, state="DRAINING", drain_requests_ms=500, drain_streams_ms=1500),
+               world.endpoint(b, unit="ocr-bbbbb"))  # fmt: skip
+    answer = clients["post"].answer("POST")
+    assert (answer.status, answer.headers["x-astra-cause"]) == (503, "drain")
+    assert 0.4 < time.monotonic() - begin < 1.3
+    assert clients["get"].answer().body == b"b"  # safe: sent again
+    with pytest.raises(Gone):
+        clients["length"].stream.take(1)
+    assert time.monotonic() - begin < 1.4  # the streams still run
+    for path in ("events", "chunked"):
+        with pytest.raises(Gone):
+            clients[path].stream.chunk()  # cut: a part must not be taken for the whole
+    with pytest.raises(ConnectionResetError):
+        clients["old"].stream.sock.recv(1)  # HTTP/1.0: a mere end would pass for the whole
+    assert 1.4 < time.monotonic() - begin < 3
+    report = world.server.wait("ENDPOINT_REPORT", where=lambda m: m.endpoint == f"e{a.port}" and m.in_flight == 0)
+    assert report.in_flight == 0
+    hang.set()
+
+
 def test_a_dead_endpoint_gives_its_requests_back(make):
     world, a, b = make(), Replica(lambda r: r.stream.more()), Replica(lambda r: r.answer(b"b"))
     world.serve(a, idempotent=True)

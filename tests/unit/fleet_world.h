@@ -294,7 +294,7 @@ static inline int setup(void **state)
         .n_revisions = 4,
         .revision = 1,
         .rollout = {.max_surge = 1, .bake_ms = 30000, .progress_deadline_ms = 900000, .undo = true},
-        .drain_requests_ms = 60000};
+        .drain_ms = 60000};
     snprintf(w->desired.app.namespace.s, sizeof w->desired.app.namespace.s, "%s", "default");
     snprintf(w->desired.app.name.s, sizeof w->desired.app.name.s, "%s", "ocr");
     snprintf(w->desired.uid.s, sizeof w->desired.uid.s, "%s", uid);

@@ -134,7 +134,7 @@ static void test_every_error_at_once(void **state)
                        "  enviroment: requirements.txt\n"
                        "  head: {cpu: none, memory: 2gb}\n"
                        "  priority: high\n"
-                       "  drain: {streams: 1m}\n"
+                       "  drain: {streams: 1}\n"
                        "  logs: {level: loud, keepFailed: 24h}\n"
                        "  env: [{name: ASTRA_APP, value: x}, {name: A, value: 1}]\n"
                        "  rollout: {undo: atuo}\n"
@@ -147,7 +147,7 @@ static void test_every_error_at_once(void **state)
         "app.yaml:5:15: spec.head.cpu: expected a number of cores",
         "app.yaml:5:29: spec.head.memory: expected a quantity of bytes such as 2Gi, got \"2gb\"",
         "app.yaml:6:13: spec.priority: not supported yet (comes with: starlink)",
-        "app.yaml:7:20: spec.drain.streams: not supported yet (comes with: later)",
+        "app.yaml:7:20: spec.drain.streams: expected a duration such as 30s, got 1",
         "app.yaml:8:17: spec.logs.level: expected debug | info | warning | error, got \"loud\"",
         "spec.env[0].name: this variable is set by Astra",
         "spec.env[1].value: expected a string, got 1",

@@ -343,6 +343,91 @@ static void test_drain(void **state)
     assert_int_equal(w->n, 0);
 }
 
+static void drain(struct world *w, uint64_t now_ms, uint64_t requests_ms, uint64_t streams_ms)
+{
+    struct wire_sl_endpoint e = {.id = A_VIEW_LIT("e1"),
+                                 .application = A_VIEW_LIT("a"),
+                                 .ip = A_VIEW_LIT("127.0.0.1"),
+                                 .port = 1,
+                                 .state = WIRE_SL_ENDPOINT_DRAINING,
+                                 .drain_requests_ms = requests_ms,
+                                 .drain_streams_ms = streams_ms};
+    strcpy(e.app.name.s, "ocr");
+    snprintf(e.unit.s, sizeof e.unit.s, "%s", "u1");
+    step(w, (struct gw_event){.type = GW_ENDPOINT, .now_ms = now_ms, .endpoint = &e});
+}
+
+static void streams(struct world *w, uint64_t now_ms, struct gw_request *req)
+{
+    step(w, (struct gw_event){.type = GW_COMMITTED, .now_ms = now_ms, .request = req, .stream = true});
+}
+
+/* 13: each has its time, counted from the drain's begin, and is cut then. */
+static void test_drain_has_an_end(void **state)
+{
+    struct world *w = *state;
+    struct gw_request safe, post, begun, stream, late;
+    route(w, "r", "*", "/ocr", false, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &safe, "GET");
+    request(w, 0, &post, "POST");
+    request(w, 0, &begun, "POST");
+    request(w, 0, &stream, "POST");
+    request(w, 0, &late, "POST");
+    committed(w, 1, &begun);
+    streams(w, 1, &stream);
+    drain(w, 1000, 60000, 300000);
+    drain(w, 2000, 60000, 300000); /* said again: the time runs on */
+    assert_int_equal(gw_deadline(&w->gw), 61000);
+    endpoint(w, 3000, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    streams(w, 50000, &late); /* its answer has begun in time: it is a stream now */
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 60999});
+    assert_int_equal(w->n, 0);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 61000});
+    assert_int_equal(w->n, 5);
+    assert_true(w->u[0].type == GW_ABORT && w->u[0].request == &safe);
+    assert_string_equal(sent_to(w, 1), "e2"); /* GET: may be sent again */
+    assert_true(w->u[2].type == GW_ABORT && w->u[2].request == &post);
+    assert_true(w->u[3].type == GW_ANSWER && w->u[3].status == 503 && w->u[3].cause == GW_CAUSE_DRAIN);
+    assert_true(w->u[4].type == GW_CUT && w->u[4].request == &begun);
+    assert_int_equal(a_heap_deadline(&w->gw.drains), 301000);
+    assert_true(gw_deadline(&w->gw) < 301000); /* what went to e2 waits for its answer there */
+    done(w, 62000, &stream);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 301000});
+    assert_int_equal(w->n, 2);
+    assert_true(w->u[0].type == GW_CUT && w->u[0].request == &late);
+    assert_int_equal(w->u[1].type, GW_DRAINED);
+    assert_int_equal(a_heap_deadline(&w->gw.drains), A_NEVER);
+    struct gw_request *all[] = {&safe, &post, &begun, &late};
+    for (size_t i = 0; i < A_ARRAY_SIZE(all); i++)
+        done(w, 301001, all[i]);
+    assert_int_equal(w->gw.n_in_flight + w->gw.n_waiting, 0);
+}
+
+/* Streams may have less time than requests, and a drain may be taken back. */
+static void test_drain_of_streams_first(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", false, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r, "POST");
+    drain(w, 0, 5000, 1);
+    assert_int_equal(gw_deadline(&w->gw), 5000);
+    streams(w, 4000, &r);
+    assert_int_equal(w->n, 0); /* never within the step that commits it */
+    assert_int_equal(gw_deadline(&w->gw), 1);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = 4000});
+    assert_true(w->u[0].type == GW_CUT && w->u[0].request == &r);
+    done(w, 4001, &r);
+    endpoint(w, 4002, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 5000, &r, "POST");
+    drain(w, 5000, 5000, 5000);
+    endpoint(w, 6000, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    assert_int_equal(gw_deadline(&w->gw), A_NEVER);
+    done(w, 20000, &r);
+}
+
 /* 7 */
 static void test_set_aside_and_back(void **state)
 {
@@ -746,6 +831,8 @@ int main(void)
         T(test_stalled_among_others_that_answer),
         T(test_one_long_request_is_no_stall),
         T(test_all_slow_is_no_stall),
+        T(test_drain_has_an_end),
+        T(test_drain_of_streams_first),
         T(test_set_aside_and_back),
         T(test_limits),
         T(test_snapshot_replaces_all),

@@ -54,7 +54,8 @@ static void answer_commit(struct d_gw_client *c)
     d_gw_worker_step(c->worker, &(struct gw_event){.type = GW_COMMITTED,
                                                    .now_ms = sys_loop_now_ms(c->worker->loop),
                                                    .request = &x->request,
-                                                   .latency_us = latency_us});
+                                                   .latency_us = latency_us,
+                                                   .stream = x->chunked_out || x->until_close});
     gather_add(c->worker, a_buf_view(&x->out));
 }
 

@@ -364,6 +364,16 @@ static void update_send(struct d_gw_client *c, const struct gw_endpoint *e)
     }
 }
 
+/* The drain of its unit is over. The client must not take a part for the whole: without its last chunk, or
+ * the rest of its length, an answer is seen to be cut; one that ends with the connection needs a reset. */
+static void update_cut(struct d_gw_client *c)
+{
+    c->x.cause = GW_CAUSE_DRAIN;
+    if (c->x.until_close)
+        sys_stream_abort(c->stream);
+    d_gw_client_close(c);
+}
+
 void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u)
 {
     struct d_gw_exchange *x = &c->x;
@@ -376,6 +386,9 @@ void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u)
         break;
     case GW_ABORT:
         attempt_drop(x);
+        break;
+    case GW_CUT:
+        update_cut(c);
         break;
     case GW_ANSWER:
         d_gw_exchange_reply(c, &(struct d_gw_problem){.status = (unsigned)u->status,

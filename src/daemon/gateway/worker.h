@@ -247,7 +247,7 @@ void d_gw_exchange_reply(struct d_gw_client *c, const struct d_gw_problem *probl
 void d_gw_exchange_failed(struct d_gw_client *c, enum gw_failure failure, const char *error);
 /* The one end of an exchange: told to the core, counted, logged. The client's connection is not touched. */
 void d_gw_exchange_end(struct d_gw_client *c, bool complete);
-/* SEND, WAIT, ANSWER and ABORT for this request. */
+/* SEND, WAIT, ANSWER, ABORT and CUT for this request. */
 void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u);
 /* x->upstream is connected, or failed to be: rc. */
 void d_gw_exchange_connected(struct d_gw_client *c, int rc);

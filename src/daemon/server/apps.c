@@ -138,7 +138,7 @@ void d_app_desire(struct server *s, struct d_app *app)
         .revision = app->current->number,
         .proven = app->proven,
         .rollout = {a->max_surge, a->max_unavailable, a->bake_ms, a->progress_deadline_ms, a->undo},
-        .drain_requests_ms = a->drain_requests_ms};
+        .drain_ms = A_MAX(a->drain_requests_ms, a->drain_streams_ms)};
     d_fleet_event(s, app, &(struct unit_fleet_event){.type = UNIT_FLEET_DESIRED, .desired = &d});
     d_routes_touch(s);
 }

@@ -194,6 +194,10 @@ static void unit_endpoints(struct server *s, const struct d_app *app, const stru
                                                .revision = c->revision.number,
                                                .route_prefix = t->route_prefix,
                                                .mcpu = c->capacity.mcpu};
+        if (m.endpoint.state == WIRE_SL_ENDPOINT_DRAINING) { /* 0 would mean for ever */
+            m.endpoint.drain_requests_ms = A_MAX(app->current->read.drain_requests_ms, (uint64_t)1);
+            m.endpoint.drain_streams_ms = A_MAX(app->current->read.drain_streams_ms, (uint64_t)1);
+        }
         struct row *row = row_put(v, id, &m);
         if (row != NULL) {
             row->node = claim->node->id;

@@ -131,6 +131,9 @@ void check_ended(struct sim *sim, struct request *r, bool ok)
                  (unsigned long long)r->number, r->gateway, r->end[0] != '\0' ? r->end : "cut");
 }
 
+/* U3's time, less what a view may be on its way when its gateway falls asleep. */
+#define HUNG_MS (SIM_DRAIN_MS + 18000)
+
 /* One that was away for long has perhaps not heard of what was decided meanwhile. */
 static bool gateway_is_there(struct sim *sim, int gateway)
 {
@@ -138,6 +141,9 @@ static bool gateway_is_there(struct sim *sim, int gateway)
     const struct server_gateway *sg = &sim->server.view.gateways[gateway];
     if (sg->late && sim->now < sg->since_ms + SIM_DRAIN_MS + 1000)
         return false;
+    if (sim->suspended_ms[OWNER_GATEWAY(gateway)] > sim->now &&
+        sim->suspended_since_ms[OWNER_GATEWAY(gateway)] + HUNG_MS <= sim->now)
+        return false; /* U3: it is not waited for any longer */
     return g->up && g->told_ms <= sim->now && g->conn != 0 && sg->subscribed && sg->conn == g->conn &&
            g->view.life == sim->server.life;
 }

@@ -170,6 +170,8 @@ static void endpoint_set(struct sim *sim, int g, const struct view_row *row)
                                  .ip = a_view_str(ip),
                                  .port = row->port,
                                  .state = row->state};
+    if (row->state == WIRE_SL_ENDPOINT_DRAINING)
+        m.drain_requests_ms = m.drain_streams_ms = SIM_DRAIN_MS;
     if (row->gone)
         gateway_step(sim, g, &(struct gw_event){.type = GW_ENDPOINT_GONE, .id = m.id});
     else

@@ -227,6 +227,12 @@ void request_update(struct sim *sim, struct request *r, const struct gw_update *
         r->under_way = false;
         r->lost = true;
         break;
+    case GW_CUT:
+        if (!r->committed || !r->under_way)
+            sim_fail(sim, "G13: request %llu has no answer to cut", (unsigned long long)r->number);
+        snprintf(r->end, sizeof r->end, "cut by a drain");
+        request_end(sim, r, false);
+        break;
     case GW_ANSWER:
         check_answer(sim, r, u);
         r->answered = true;

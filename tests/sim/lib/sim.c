@@ -95,6 +95,8 @@ void sim_after(struct sim *sim, int owner, uint64_t delay_ms, sim_run_fn *run, c
 
 void sim_suspend(struct sim *sim, int owner, uint64_t ms)
 {
+    if (sim->suspended_ms[owner] <= sim->now)
+        sim->suspended_since_ms[owner] = sim->now;
     sim->suspended_ms[owner] = A_MAX(sim->suspended_ms[owner], sim->now + ms);
 }
 
@@ -201,7 +203,7 @@ int sim_add_app(struct sim *sim, uint32_t units, int workers)
         .n_revisions = SIM_REVISIONS,
         .revision = 1,
         .rollout = {.max_surge = 1, .bake_ms = 5000, .progress_deadline_ms = 120000, .undo = true},
-        .drain_requests_ms = SIM_DRAIN_MS};
+        .drain_ms = SIM_DRAIN_MS};
     snprintf(app->desired.app.namespace.s, sizeof app->desired.app.namespace.s, "default");
     snprintf(app->desired.app.name.s, sizeof app->desired.app.name.s, "app%d", i);
     return i;

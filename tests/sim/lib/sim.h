@@ -342,7 +342,7 @@ struct sim {
     struct sim_event **events; /* binary heap by (at, serial) */
     size_t n_events, cap_events;
     uint64_t serial;
-    uint64_t suspended_ms[OWNERS];
+    uint64_t suspended_ms[OWNERS], suspended_since_ms[OWNERS];
     uint64_t calm_ms;          /* no fault begins any more */
     double drop, repeat, late; /* per frame */
     double broken;             /* per request: its connection breaks */
