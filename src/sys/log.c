@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,11 +16,12 @@
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
 
-/* How often a code was seen in its current second. Two codes that fall on one slot displace each other, which
- * lets more through, never less. */
+/* How often a code was seen in its current second. Two that fall on one slot displace each other, which lets
+ * more through, never less. */
 struct slot {
     const char *code; /* codes are literals */
     const char *comp;
+    char of[48]; /* what it was said of */
     uint64_t second;
     unsigned seen;
 };
@@ -31,6 +33,7 @@ static struct a_buf common, line;
 static struct slot slots[SLOTS];
 static void (*sink)(void *ctx, struct a_view line);
 static void *sink_ctx;
+static atomic_bool held_back; /* a slot has something to say */
 
 void sys_log_set_level(enum sys_log_level level)
 {
@@ -143,8 +146,7 @@ static void line_send(void)
                      line.len); /* one call, one line: other processes share stderr */
 }
 
-static void line_write(enum sys_log_level level, const char *comp, const char *code, const char *msg,
-                       const struct sys_field *fields, size_t n_fields)
+static void line_write(const struct sys_log_head *h, const struct sys_field *fields, size_t n_fields)
 {
     char ts[SYS_RFC3339_LEN + 1];
     a_buf_reset(&line);
@@ -154,10 +156,10 @@ static void line_write(enum sys_log_level level, const char *comp, const char *c
         a_buf_addf(&line, "{\"ts\":\"%s\"", ts);
     else
         a_buf_addf(&line, "ts=%s", ts);
-    field_print(&line, &SYS_STR("level", level_names[level]));
-    field_print(&line, &SYS_STR("comp", comp));
-    field_print(&line, &SYS_STR("code", code));
-    field_print(&line, &SYS_STR("msg", msg));
+    field_print(&line, &SYS_STR("level", level_names[h->level]));
+    field_print(&line, &SYS_STR("comp", h->comp));
+    field_print(&line, &SYS_STR("code", h->code));
+    field_print(&line, &SYS_STR("msg", h->msg));
     for (size_t i = 0; i < n_fields; i++)
         field_print(&line, &fields[i]);
     if (common.len != 0) {
@@ -171,40 +173,66 @@ static void line_write(enum sys_log_level level, const char *comp, const char *c
 /* Says what a slot held back, and empties it. */
 static void slot_settle(struct slot *s)
 {
+    const struct sys_log_head head = {
+        .level = SYS_LOG_WARN, .comp = s->comp, .code = s->code, .msg = "suppressed"};
+    const struct sys_field fields[] = {SYS_U64("count", s->seen - PER_SECOND), SYS_STR("of", s->of)};
     if (s->code != NULL && s->seen > PER_SECOND)
-        line_write(SYS_LOG_WARN, s->comp, s->code, "suppressed",
-                   &(struct sys_field){"count", SYS_FIELD_U64, {.u64 = s->seen - PER_SECOND}}, 1);
+        line_write(&head, fields, s->of[0] != '\0' ? 2 : 1);
     s->code = NULL;
     s->seen = 0;
 }
 
-/* True when one more record of this code may be written. */
-static bool slot_admit(const char *comp, const char *code)
+static bool slot_is(const struct slot *s, const struct sys_log_head *h, const char *of, uint64_t second)
 {
-    struct slot *s = &slots[a_hash_str(0, code) % SLOTS];
-    uint64_t second = sys_clock_mono_ms() / 1000u;
-    if (s->code == NULL || s->second != second || strcmp(s->code, code) != 0) {
-        slot_settle(s);
-        *s = (struct slot){.code = code, .comp = comp, .second = second};
-    }
-    return ++s->seen <= PER_SECOND;
+    return s->code != NULL && s->second == second && strcmp(s->code, h->code) == 0 && strcmp(s->of, of) == 0;
 }
 
-void sys_log_write(enum sys_log_level level, const char *comp, const char *code, const char *msg,
-                   const struct sys_field *fields, size_t n_fields)
+/* True when one more record of this code may be written. */
+static bool slot_admit(const struct sys_log_head *h)
+{
+    char of[sizeof slots[0].of];
+    snprintf(of, sizeof of, "%s", h->of != NULL ? h->of : "");
+    struct slot *s = &slots[a_hash_str(a_hash_str(0, h->code), of) % SLOTS];
+    uint64_t second = sys_clock_mono_ms() / 1000u;
+    if (!slot_is(s, h, of, second)) {
+        slot_settle(s);
+        *s = (struct slot){.code = h->code, .comp = h->comp, .second = second};
+        memcpy(s->of, of, sizeof of);
+    }
+    if (++s->seen <= PER_SECOND)
+        return true;
+    atomic_store_explicit(&held_back, true, memory_order_relaxed);
+    return false;
+}
+
+void sys_log_write(const struct sys_log_head *head, const struct sys_field *fields, size_t n_fields)
 {
     pthread_mutex_lock(&lock);
-    if (slot_admit(comp, code))
-        line_write(level, comp, code, msg, fields + 1, n_fields - 1);
+    if (head->limit == SYS_LOG_ALWAYS || slot_admit(head))
+        line_write(head, fields + 1, n_fields - 1);
+    pthread_mutex_unlock(&lock);
+}
+
+static void slots_settle(uint64_t but_of_second)
+{
+    bool left = false;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (slots[i].code != NULL && slots[i].second != but_of_second)
+            slot_settle(&slots[i]);
+        left |= slots[i].seen > PER_SECOND;
+    }
+    atomic_store_explicit(&held_back, left, memory_order_relaxed);
     pthread_mutex_unlock(&lock);
 }
 
 void sys_log_flush(void)
 {
-    uint64_t second = sys_clock_mono_ms() / 1000u;
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < SLOTS; i++)
-        if (slots[i].code != NULL && slots[i].second != second)
-            slot_settle(&slots[i]);
-    pthread_mutex_unlock(&lock);
+    if (atomic_load_explicit(&held_back, memory_order_relaxed))
+        slots_settle(sys_clock_mono_ms() / 1000u);
+}
+
+void sys_log_finish(void)
+{
+    slots_settle(UINT64_MAX);
 }

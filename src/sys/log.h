@@ -1,8 +1,9 @@
 /* The log: one line per record on stderr, logfmt or JSON: ts level comp code msg key=value ...
  *
- * At most 10 records a second for each code; when they go on, one record says how many were suppressed. A
- * code is a short stable word, a literal ("claim.granted"), the message is a constant sentence, what varies
- * is in fields:
+ * At most 10 records a second for each code (with sys_log_of: for each code and thing that it is said of);
+ * what is left out is counted, and a record with that code says how many when the second is over. Changes of
+ * state are never left out (sys_log_change). A code is a short stable word, a literal ("claim.granted"), the
+ * message is a constant sentence, what varies is in fields:
  *
  *     sys_log(INFO, "agent", "claim.granted", "claim granted", SYS_STR("app", app), SYS_U64("cpu_m", mcpu));
  *
@@ -54,11 +55,21 @@ struct sys_field {
 #define SYS_SECRET(k, s) ((struct sys_field){(k), ((void)(s), SYS_FIELD_SECRET), {.u64 = 0}})
 
 #define sys_log(level, comp, code, msg, ...)                                                                 \
+    SYS_LOG_WITH_(level, comp, code, NULL, SYS_LOG_LIMITED, msg, ##__VA_ARGS__)
+/* `of`: a text; its first 47 bytes tell it from others. */
+#define sys_log_of(level, comp, code, of, msg, ...)                                                          \
+    SYS_LOG_WITH_(level, comp, code, of, SYS_LOG_LIMITED, msg, ##__VA_ARGS__)
+/* For what happens as often as something really changes, and never because somebody asks for it. */
+#define sys_log_change(level, comp, code, msg, ...)                                                          \
+    SYS_LOG_WITH_(level, comp, code, NULL, SYS_LOG_ALWAYS, msg, ##__VA_ARGS__)
+
+#define SYS_LOG_WITH_(level, comp, code, of, limit, msg, ...)                                                \
     do {                                                                                                     \
         if (sys_log_is_on(SYS_LOG_##level))                                                                  \
-            sys_log_write(                                                                                   \
-                SYS_LOG_##level, (comp), (code), (msg), (const struct sys_field[]){{0}, ##__VA_ARGS__},      \
-                sizeof((const struct sys_field[]){{0}, ##__VA_ARGS__}) / sizeof(struct sys_field));          \
+            sys_log_write(&(struct sys_log_head){SYS_LOG_##level, (limit), (comp), (code), (of), (msg)},     \
+                          (const struct sys_field[]){{0}, ##__VA_ARGS__},                                    \
+                          sizeof((const struct sys_field[]){{0}, ##__VA_ARGS__}) /                           \
+                              sizeof(struct sys_field));                                                     \
     } while (0)
 
 void sys_log_set_level(enum sys_log_level level); /* default info */
@@ -71,10 +82,21 @@ void sys_log_set_common(const struct sys_field *fields, size_t n_fields);
 void sys_log_set_sink(void (*sink)(void *ctx, struct a_view line), void *ctx);
 
 bool sys_log_is_on(enum sys_log_level level);
-/* fields[0] is skipped (see the macro). */
-void sys_log_write(enum sys_log_level level, const char *comp, const char *code, const char *msg,
-                   const struct sys_field *fields, size_t n_fields);
-/* Writes the "suppressed" records of seconds that are over; from a timer, and at exit. */
+
+enum sys_log_limit { SYS_LOG_LIMITED, SYS_LOG_ALWAYS };
+struct sys_log_head {
+    enum sys_log_level level;
+    enum sys_log_limit limit;
+    const char *comp, *code; /* literals */
+    const char *of;          /* or NULL */
+    const char *msg;
+};
+/* fields[0] is skipped (see the macros). */
+void sys_log_write(const struct sys_log_head *head, const struct sys_field *fields, size_t n_fields);
+/* Writes the "suppressed" records of seconds that are over; costs next to nothing when there are none. From
+ * each round of a loop, or from a timer. */
 void sys_log_flush(void);
+/* The same of the second under way: before the process ends. */
+void sys_log_finish(void);
 
 #endif

@@ -448,6 +448,37 @@ static void test_log(void **state)
     sys_secret_deinit(&token);
 }
 
+static unsigned count_of(const struct a_buf *log, const char *words)
+{
+    unsigned n = 0;
+    for (const char *at = log->ptr; at != NULL && (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* Of what is left out each thing has its own count, and a change of state is never left out. */
+static void test_log_keeps_changes(void **state)
+{
+    (void)state;
+    A_BUF_AUTO struct a_buf log = {0};
+    sys_log_set_sink(log_keep, &log);
+    for (int i = 0; i < 100; i++) {
+        sys_log_change(INFO, "server", "event", "READY", SYS_I64("i", i));
+        sys_log_of(INFO, "server", "event", "unit a", "from a node", SYS_STR("object", "unit a"));
+    }
+    sys_log_of(INFO, "server", "event", "unit b", "from a node", SYS_STR("object", "unit b"));
+    sys_log_finish();
+    sys_log_set_sink(NULL, NULL);
+    a_buf_add_char(&log, '\0');
+    assert_int_equal(count_of(&log, "msg=READY"), 100);
+    assert_int_equal(count_of(&log, "object=\"unit b\""), 1);
+    unsigned lines = count_of(&log, "object=\"unit a\"");
+    assert_true(lines == 10 || lines == 20); /* the loop may have met a turn of the second */
+    assert_int_equal(count_of(&log, "msg=suppressed"), lines / 10);
+    assert_int_equal(count_of(&log, "of=\"unit a\""), lines / 10);
+    assert_true(lines == 20 || count_of(&log, "count=90") == 1);
+}
+
 static void test_log_suppresses_floods(void **state)
 {
     (void)state;
@@ -494,6 +525,7 @@ int main(void)
         TEST(test_libraries),
         TEST(test_secrets),
         TEST(test_log),
+        TEST(test_log_keeps_changes),
         TEST(test_log_suppresses_floods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -299,5 +299,6 @@ int d_agent_main(int argc, char **argv)
     int status = rc < 0 ? a_code_exit(e.code) : a->status;
     agent_close(a);
     a_free(a);
+    sys_log_finish();
     return status;
 }

@@ -366,6 +366,7 @@ static void round_end(void *ctx)
     if (a->report_node && a->attached)
         d_report_node(a, 0);
     a->report_node = false;
+    sys_log_flush();
 }
 
 int d_link_start(struct d_agent *a, struct a_error *reterr)

@@ -51,9 +51,9 @@ void d_member_set(struct d_member *m, enum a_member_state state, enum a_reason r
     if ((int)state != m->state.state)
         a_sm_move(&m->state, (int)state, m->key);
     m->since_ms = sys_loop_now_ms(m->agent->loop);
-    sys_log(INFO, "agent", "member.state", "a member moved", SYS_STR("unit", m->id.unit.s),
-            SYS_STR("member", m->id.member.s), SYS_STR("state", a_member_state_name(state)),
-            SYS_STR("reason", a_reason_name(reason)), SYS_STR("why", m->message));
+    sys_log_change(INFO, "agent", "member.state", "a member moved", SYS_STR("unit", m->id.unit.s),
+                   SYS_STR("member", m->id.member.s), SYS_STR("state", a_member_state_name(state)),
+                   SYS_STR("reason", a_reason_name(reason)), SYS_STR("why", m->message));
     d_link_event(m->agent, m, reason, m->message[0] != '\0' ? m->message : a_member_state_name(state));
     d_report_member(m);
 }

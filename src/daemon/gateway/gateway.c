@@ -143,7 +143,7 @@ static void gateway_end(struct d_gateway *g)
     a_free(g->workers);
     a_free(g->applied);
     a_free(g->totals);
-    sys_log_flush();
+    sys_log_finish();
 }
 
 int d_gateway_main(int argc, char **argv)

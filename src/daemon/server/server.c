@@ -157,6 +157,7 @@ static void on_round(void *ctx)
     adopt_round(s);
     d_cores_round(s);
     d_routes_round(s);
+    sys_log_flush();
     sys_timer_set_at(&s->wake, A_MIN(d_cores_deadline(s), start_deadline(s)));
 }
 
@@ -300,6 +301,7 @@ int d_server_main(int argc, char **argv)
         rc = serve(s, &e);
         server_deinit(s);
         sys_loop_free(s->loop);
+        sys_log_finish();
     }
     if (rc != 0)
         fprintf(stderr, "astra server: %s\n", a_error_text(&e));
