@@ -36,6 +36,17 @@ static const char *time_of(struct a_arena *a, const struct wire_value *e)
     return strlen(time) >= 19 ? a_arena_printf(a, "%.10s %.8s", time, time + 11) : time;
 }
 
+/* The message, and how often it was said when that was more than once. */
+static const char *message_of(struct a_arena *a, const struct wire_value *e)
+{
+    const char *message = cli_cell(a, e, "message"), *first = cli_cell(a, e, "firstTime");
+    int64_t count = wire_value_int(wire_value_get(e, "count"), 1);
+    if (count < 2 || strlen(first) < 19)
+        return message;
+    return a_arena_printf(a, "%s (%lld times since %.10s %.8s)", message, (long long)count, first,
+                          first + 11);
+}
+
 /* Events that come one by one have no table: fixed columns. */
 static void event_print(struct cli_call *c, const struct wire_value *e)
 {
@@ -47,7 +58,7 @@ static void event_print(struct cli_call *c, const struct wire_value *e)
         printf("%s\n", b.ptr);
     } else {
         printf("%s  %-10s %-24s %-18s %s\n", time_of(&a, e), cli_cell(&a, e, "actor"), object_of(&a, e),
-               strcmp(reason, "None") == 0 ? "-" : reason, cli_cell(&a, e, "message"));
+               strcmp(reason, "None") == 0 ? "-" : reason, message_of(&a, e));
     }
     fflush(stdout);
 }
@@ -61,7 +72,7 @@ static void events_print(struct cli_call *c, const struct wire_value *events)
     {
         const char *reason = cli_cell(a, e, "reason");
         cli_table_row(&t, time_of(a, e), cli_cell(a, e, "actor"), object_of(a, e),
-                      strcmp(reason, "None") == 0 ? "" : reason, cli_cell(a, e, "message"), NULL);
+                      strcmp(reason, "None") == 0 ? "" : reason, message_of(a, e), NULL);
     }
     if (wire_value_count(events) > 0)
         cli_print_table(&t);

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -370,6 +371,25 @@ def test_no_room_is_explained(platform, api):
     platform.node("node-3", cluster="c1")
     wait_ready(api, 1)
     assert api.ok("GET", f"{APP}/explain")["units"] == []
+
+
+def test_what_is_said_again_is_folded(platform, api):
+    platform.node("node-1", cluster="c1", cpu=500)
+    since = api.ok("GET", "/v1/events")["revision"]
+    deploy(api, head={"cpu": 2, "memory": "2Gi"})
+    for n in range(4):  # each newcomer makes the unit look for room again
+        refused = wait_for(lambda: [e for e in api.items(f"{APP}/events") if e["reason"] == "NoCapacity"])
+        wait_for(lambda: sum(e["count"] for e in api.items(f"{APP}/events") if e["reason"] == "NoCapacity") > n)
+        platform.node(f"small-{n}", cluster="c1", cpu=500)
+    (refused,) = wait_for(lambda: [e for e in api.items(f"{APP}/events") if e["count"] > 3 and e["reason"] == "NoCapacity"])
+    assert refused["firstTime"] < refused["time"] and "no node has room for head" in refused["message"]
+    events = api.items(f"{APP}/events")
+    assert [e["count"] for e in events if "revision 1 deployed" in e["message"]] == [1]
+    assert len([e for e in events if e["object"] == refused["object"]]) <= 3, "planned, a try, its refusal"
+    assert re.search(r"no node has room .* \(\d+ times since \d{4}-", platform.astra("events", "tiny").stdout)
+    watch = api.watch(f"/v1/events?watch&since={since}")
+    told = next(d for _, _, d in watch if d["reason"] == "NoCapacity")
+    assert told["count"] > 3, "who comes later hears it once, with its count"
 
 
 # ---- lists and watches ----

@@ -49,7 +49,7 @@ size_t api_events_collect(const struct api *a, const char *prefix, uint64_t sinc
 /* Something behind `since` may have been pushed out of the ring. */
 static bool ring_missed(const struct d_event_ring *ring, uint64_t since)
 {
-    return ring != NULL && ring->n == D_SERVER_EVENTS && d_event_at(ring, 0)->sequence > since + 1;
+    return ring != NULL && ring->n == D_EVENTS_MAX && d_event_at(ring, 0)->sequence > since + 1;
 }
 
 static bool events_missed(const struct api *a, const char *prefix, uint64_t since)

@@ -346,6 +346,8 @@ struct wire_value *api_json_event(const struct d_event *e, struct a_arena *arena
 {
     struct wire_value *v = wire_value_new_object(arena);
     api_set_time(arena, v, "time", e->time_unix_ms);
+    api_set_time(arena, v, "firstTime", e->first_unix_ms);
+    wire_value_set_int(arena, v, "count", (int64_t)e->count);
     wire_value_set_string(arena, v, "actor", e->actor);
     set_text(arena, v, "namespace", e->app.namespace.s);
     set_text(arena, v, "app", e->app.name.s);

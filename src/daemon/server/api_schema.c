@@ -369,6 +369,8 @@ static const struct field cluster[] = {F("name", STRING),
 
 static const struct field event[] = {
     F("time", TIME),
+    F("firstTime", TIME),
+    F("count", INT),
     F("actor", STRING),
     F("namespace", STRING, NULLABLE),
     F("app", STRING, NULLABLE),

@@ -17,6 +17,23 @@ static struct d_event_ring *ring_of(struct server *s, const struct d_app *app)
     return *ring;
 }
 
+/* What is said again is logged at the 2nd, 4th, 8th time and so on, with how often it was said. Nothing of
+ * ours is left out; of what an agent says of one object, what is more than 10 a second: a node that lies
+ * fills no disk. */
+static void log_write(const struct d_app *app, const struct d_event *e)
+{
+    const char *key = app != NULL ? app->key : "-";
+    if ((e->count & (e->count - 1)) != 0)
+        return;
+    if (strcmp(e->actor, "agent") == 0)
+        sys_log_of(INFO, "server", "event", e->object, e->message, SYS_STR("app", key),
+                   SYS_STR("object", e->object), SYS_STR("reason", a_reason_name(e->reason)),
+                   SYS_U64("count", e->count));
+    else
+        sys_log_change(INFO, "server", "event", e->message, SYS_STR("app", key), SYS_STR("object", e->object),
+                       SYS_STR("reason", a_reason_name(e->reason)), SYS_U64("count", e->count));
+}
+
 void d_event_add(struct server *s, const struct d_app *app, const char *actor, const char *object,
                  uint64_t revision, enum a_reason reason, const char *fmt, ...)
 {
@@ -25,40 +42,20 @@ void d_event_add(struct server *s, const struct d_app *app, const char *actor, c
     va_start(args, fmt);
     a_buf_vaddf(&message, fmt, args);
     va_end(args);
-    struct d_event_ring *ring = ring_of(s, app);
-    struct d_event *e = &ring->events[ring->next];
-    ring->next = (ring->next + 1) % D_SERVER_EVENTS;
-    ring->n = A_MIN(ring->n + 1, (size_t)D_SERVER_EVENTS);
-    a_free(e->message);
-    *e = (struct d_event){.sequence = ++s->event_sequence,
+    struct d_event new = {.sequence = ++s->event_sequence,
                           .time_unix_ms = sys_clock_wall_ms(),
                           .actor = actor,
                           .revision = revision,
                           .reason = reason,
                           .message = a_buf_steal(&message)};
-    s->event_counts[reason]++;
     if (app != NULL)
-        e->app = app->ref;
-    snprintf(e->object, sizeof e->object, "%s", object);
-    sys_log(INFO, "server", "event", e->message, SYS_STR("app", app != NULL ? app->key : "-"),
-            SYS_STR("object", e->object), SYS_STR("reason", a_reason_name(reason)));
+        new.app = app->ref;
+    snprintf(new.object, sizeof new.object, "%s", object);
+    const struct d_event *e = d_event_ring_add(ring_of(s, app), &new);
+    s->event_counts[reason]++;
+    log_write(app, e);
     a_list_foreach_safe (l, &s->event_watchers) {
         struct d_event_watcher *w = a_list_entry(l, struct d_event_watcher, link);
         w->event(w->ctx, e);
     }
-}
-
-void d_event_ring_free(struct d_event_ring *ring)
-{
-    if (ring == NULL)
-        return;
-    for (size_t i = 0; i < ring->n; i++)
-        a_free(ring->events[i].message);
-    a_free(ring);
-}
-
-const struct d_event *d_event_at(const struct d_event_ring *ring, size_t index)
-{
-    size_t oldest = ring->n < D_SERVER_EVENTS ? 0 : ring->next;
-    return &ring->events[(oldest + index) % D_SERVER_EVENTS];
 }

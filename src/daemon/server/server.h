@@ -19,6 +19,7 @@
 #include "base/map.h"
 #include "base/random.h"
 #include "daemon/server/authority.h"
+#include "daemon/server/event_ring.h"
 #include "daemon/server/traffic.h"
 #include "net/http_server.h"
 #include "net/starlink.h"
@@ -33,7 +34,6 @@
 #include "unit/withdraw.h"
 #include "wire/starlink.h"
 
-#define D_SERVER_EVENTS 1000   /* kept per app, and for everything that belongs to no app */
 #define D_SERVER_PAST 64       /* members that ended, remembered per app: where to look for their logs */
 #define D_SERVER_ADOPT_MS 3000 /* three beats: then the adopt phase ends without those who are not back */
 /* A gateway with an old view keeps it until all known nodes are back, or so long; nothing is adopted before
@@ -49,24 +49,6 @@
 /* Lives of a certificate: so long after its end it is renewed without a join token, and so long a CA that was
  * rotated away is trusted. A fleet that was off for a week comes back by itself. */
 #define D_SERVER_CERT_GRACE 7u
-
-/* ---- events ---- */
-
-struct d_event {
-    uint64_t sequence; /* over the whole server; a cursor together with its boot id */
-    uint64_t time_unix_ms;
-    const char *actor;    /* server, agent, gateway or user; static */
-    struct a_app_ref app; /* empty names: of no app */
-    char object[80];      /* unit ocr-a1b2c, node abc..., app ocr */
-    uint64_t revision;
-    enum a_reason reason;
-    char *message;
-};
-
-struct d_event_ring {
-    struct d_event events[D_SERVER_EVENTS];
-    size_t n, next;
-};
 
 /* ---- apps ---- */
 
@@ -271,9 +253,6 @@ struct d_event_watcher {
 
 void d_event_add(struct server *s, const struct d_app *app, const char *actor, const char *object,
                  uint64_t revision, enum a_reason reason, const char *fmt, ...) A_PRINTF(7, 8);
-void d_event_ring_free(struct d_event_ring *ring); /* NULL allowed */
-/* Oldest first: index 0 ... n - 1. */
-const struct d_event *d_event_at(const struct d_event_ring *ring, size_t index);
 
 /* ---- counts.c: what gateways report of requests ---- */
 
