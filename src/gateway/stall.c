@@ -5,9 +5,10 @@
  *   a request has waited there for so long, while the route's other endpoints did answer
  *
  * Then the endpoint is set aside as one that failed. Where all endpoints are slow alike nothing is concluded:
- * that is load, and moving it about makes more of it. A single long request does not condemn what it waits
- * for either: only where two are stuck, or where one is at an endpoint that was suspected before, do they
- * leave it, each once and paid from the budget. */
+ * that is load, and moving it about makes more of it. A single long request is given another second first;
+ * where two are stuck, or where one is at an endpoint that is suspected already, they leave it, each once and
+ * paid from the budget. The verdict may be wrong, and the request only long: it leaves while half of its
+ * route's timeout is left, so that what takes up to half of it is answered in either case. */
 #include <stdio.h>
 
 #include "gateway/core.h"

@@ -532,6 +532,43 @@ static void test_one_long_request_is_no_stall(void **state)
     assert_int_equal(find(w, "e1")->failures_in_a_row, 0);
 }
 
+/* One request at e1, and e2 answers others in so long; where the first is when e1 has been suspected twice.
+ */
+static const char *suspected_twice(struct world *w, struct gw_request *first, uint64_t latency_ms)
+{
+    struct gw_request other;
+    route(w, "r", "*", "/ocr", true, 2);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_DRAINING);
+    request(w, 0, first, "POST");
+    endpoint(w, 0, "e2", "u2", WIRE_SL_ENDPOINT_UP);
+    for (uint64_t at = 500; w->gw.stalled < 2 && at < 60000; at += 500) {
+        request(w, at, &other, "POST");
+        assert_string_equal(sent_to(w, 0), "e2");
+        committed_after(w, at, &other, latency_ms);
+        step(w, (struct gw_event){.type = GW_TIME, .now_ms = at});
+    }
+    return first->endpoint->id;
+}
+
+static void test_one_stuck_leaves_a_second_later(void **state)
+{
+    struct world *w = *state;
+    struct gw_request first;
+    assert_string_equal(suspected_twice(w, &first, 10), "e2");
+    assert_int_equal(first.sent_ms, 2000);
+    committed_after(w, 2010, &first, 10);
+}
+
+/* 12: the mean is 4 s, the verdict comes at 30 s, and at 31 s less than half of the 60 s is left. */
+static void test_stuck_for_half_its_time_stays(void **state)
+{
+    struct world *w = *state;
+    struct gw_request first;
+    assert_string_equal(suspected_twice(w, &first, 4000), "e1");
+    committed_after(w, 55000, &first, 55000);
+}
+
 static void test_all_slow_is_no_stall(void **state)
 {
     struct world *w = *state;
@@ -830,6 +867,8 @@ int main(void)
         T(test_drain),
         T(test_stalled_among_others_that_answer),
         T(test_one_long_request_is_no_stall),
+        T(test_one_stuck_leaves_a_second_later),
+        T(test_stuck_for_half_its_time_stays),
         T(test_all_slow_is_no_stall),
         T(test_drain_has_an_end),
         T(test_drain_of_streams_first),

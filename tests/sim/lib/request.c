@@ -147,7 +147,7 @@ static void execute(struct sim *sim, struct request *r, const struct member *m, 
 {
     uint64_t ms = sim_between(&sim->client_random, 20, 400);
     if (sim_chance(&sim->client_random, sim->slow))
-        ms = sim_between(&sim->client_random, 2000, 9000);
+        ms = sim_between(&sim->client_random, 2000, TIMEOUT_MS / 2);
     r->executed++;
     check_executed(sim, r, m);
     r->member = m->number;
