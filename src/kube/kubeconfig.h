@@ -51,7 +51,7 @@ int kube_kubeconfig_read(struct a_arena *arena, struct a_view text, const char *
 /* The one document that travels from the CLI to the server and lies encrypted in the store: every text
  * inlined. Asserts that no file is left to be read. */
 struct wire_value *kube_access_print(struct a_arena *arena, const struct kube_access *access);
-/* Reads it back. -EINVAL with the field's name. */
+/* Reads it back; the texts stay in `v`. -EINVAL with the field's name. */
 int kube_access_parse(struct a_arena *arena, const struct wire_value *v, struct kube_access *ret,
                       struct a_error *reterr) A_MUST_CHECK;
 
