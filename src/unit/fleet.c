@@ -152,6 +152,7 @@ static void member_take(struct unit *unit, struct fleet_member *m, const struct 
     m->claim_state = r->claim_state;
     m->store_id = r->store_id;
     m->epoch = r->epoch;
+    m->fenced = 0;
     m->serve = r->serve;
     m->serve_reason = r->reason;
     m->deployed = r->deployed;

@@ -203,13 +203,14 @@ enum unit_action_type {
     UNIT_ACTION_RECORD_DEL, /* unit */
     UNIT_ACTION_BIND,       /* gang: COMMIT it; each BIND goes with unit, revision, token */
     UNIT_ACTION_RELEASE,    /* claim on node, with store_id, epoch, reason, grace_ms, until it is gone */
-    UNIT_ACTION_CONFIG,     /* PUT revision into unit through claim (its head) on node */
-    UNIT_ACTION_ENDPOINTS,  /* unit's endpoints are now in `endpoints`; on DRAINING and DEAD answer WITHDRAWN
-                               with >=  sequence */
-    UNIT_ACTION_EVENT,      /* for `astra events`: unit, member, reason, message */
-    UNIT_ACTION_STATUS,     /* unit_fleet_status() changed */
-    UNIT_ACTION_PROVEN,     /* revision is completely rolled out: store it as the app's proven one */
-    UNIT_ACTION_UNDO,       /* revision failed; the fleet goes back to `to`: store it as the current one */
+    UNIT_ACTION_FENCE, /* claim on node, with store_id, epoch: the node refuses earlier epochs from then on */
+    UNIT_ACTION_CONFIG,    /* PUT revision into unit through claim (its head) on node */
+    UNIT_ACTION_ENDPOINTS, /* unit's endpoints are now in `endpoints`; on DRAINING and DEAD answer WITHDRAWN
+                              with >=  sequence */
+    UNIT_ACTION_EVENT,     /* for `astra events`: unit, member, reason, message */
+    UNIT_ACTION_STATUS,    /* unit_fleet_status() changed */
+    UNIT_ACTION_PROVEN,    /* revision is completely rolled out: store it as the app's proven one */
+    UNIT_ACTION_UNDO,      /* revision failed; the fleet goes back to `to`: store it as the current one */
     UNIT_ACTION_DELETED, /* after desired.deleted: nothing is left; drop records, tombstone and this object */
 };
 
@@ -238,7 +239,7 @@ struct unit_action {
     /* ENDPOINTS */
     enum unit_endpoints endpoints;
     uint64_t sequence;
-    /* RELEASE, CONFIG */
+    /* RELEASE, FENCE, CONFIG */
     uint64_t epoch;
     uint64_t grace_ms;
     struct a_claim_id claim;

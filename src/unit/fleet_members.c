@@ -1,6 +1,6 @@
-/* Members of a running unit that must be replaced: a worker that died is replaced alone, a worker on a
- * draining node after its replacement has joined. A head takes its unit along: the unit is condemned, and
- * replaced as a whole. */
+/* Claims that an earlier epoch made are taken over; and members of a running unit that must be replaced: a
+ * worker that died is replaced alone, a worker on a draining node after its replacement has joined. A head
+ * takes its unit along: the unit is condemned, and replaced as a whole. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -150,10 +150,33 @@ static bool start_failed(struct unit *unit)
     return false;
 }
 
+/* What a former owner sent, a RELEASE above all, may still be under way. The claim keeps the store that made
+ * it (U8): its node need only know our epoch. */
+static void member_fence(struct unit *unit, struct fleet_member *m)
+{
+    uint64_t epoch = unit->fleet->desired.epoch;
+    if (m->gone || m->restored || m->releasing || m->claim_state != A_CLAIM_BOUND || m->epoch >= epoch ||
+        m->fenced >= epoch)
+        return;
+    m->fenced = epoch;
+    struct unit_action *action = fleet_act(unit->fleet, UNIT_ACTION_FENCE, unit);
+    action->claim = (struct a_claim_id){.app_uid = unit->fleet->desired.uid,
+                                        .unit = unit->name,
+                                        .member = m->at.name,
+                                        .attempt = m->at.attempt};
+    action->member = m->at.name;
+    action->node = m->at.node;
+    action->store_id = m->store_id;
+    action->epoch = epoch;
+}
+
 void fleet_members(struct unit_fleet *self)
 {
     if (!self->adopted)
         return;
+    fleet_foreach_unit (u, self)
+        unit_foreach_member (m, u)
+            member_fence(u, m);
     const uint64_t bound = A_SM_BIT(A_UNIT_FETCHING) | A_SM_BIT(A_UNIT_STARTING) |
                            A_SM_BIT(A_UNIT_DEPLOYING) | A_SM_BIT(A_UNIT_READY) | A_SM_BIT(A_UNIT_UPDATING) |
                            A_SM_BIT(A_UNIT_UNHEALTHY);

@@ -27,6 +27,7 @@ struct fleet_member {
     enum a_claim_state claim_state;
     struct a_uuid store_id; /* that the claim carries */
     uint64_t epoch;
+    uint64_t fenced;  /* the epoch that its node was asked to take over since the last report */
     uint64_t gang;    /* its claim is under way as part of this gang; 0 = bound, or known from elsewhere */
     bool restored;    /* known from a record only, not reported yet */
     bool leaving;     /* a replacement is wanted or there */

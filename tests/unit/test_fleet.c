@@ -650,6 +650,47 @@ static void test_restart_rebuilds_from_records(void **state)
 
 /* U9: nothing is decided about a unit whose head has not reported yet, whatever is deployed or scaled
  * meanwhile. */
+/* U10: what a server before this one still has under way must not reach what this one took over. */
+static void test_takes_the_epoch_to_the_nodes(void **state)
+{
+    struct world *w = running(state);
+    struct unit_report r[2];
+    struct unit_info u;
+    for (size_t i = 0; i < 2; i++) {
+        unit_at(w, i, &u);
+        r[i] = report_of(w, &u, 0, A_MEMBER_UP);
+        serves(w, &r[i], 1);
+        snprintf(r[i].store_id.s, sizeof r[i].store_id.s, "former");
+        r[i].epoch = 1;
+    }
+    unit_fleet_free(w->fleet);
+    w->fleet = unit_fleet_new(8);
+    mark(w);
+    w->desired.epoch = 2;
+    desire(w);
+    send(w, &r[0]);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 0); /* U1 */
+    adopted(w);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 1);
+    const struct unit_action *a = acted(w, UNIT_ACTION_FENCE, 0);
+    assert_true(a->epoch == 2 && a_claim_id_equal(&a->claim, &r[0].claim));
+    assert_string_equal(a->store_id.s, "former"); /* the claim's own */
+    assert_string_equal(a->node.s, r[0].node.s);
+    send(w, &r[1]);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 2);
+    sleep_ms(w, 10000);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 2); /* who carries it sees to it that it arrives */
+    send(w, &r[0]);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 3); /* not there yet: its node was forgotten, perhaps */
+    r[0].epoch = r[1].epoch = 2;
+    send(w, &r[0]);
+    send(w, &r[1]);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 3);
+    w->desired.epoch = 3; /* recover */
+    desire(w);
+    assert_int_equal(count(w, UNIT_ACTION_FENCE), 5);
+}
+
 static void test_restart_leaves_the_unheard_alone(void **state)
 {
     struct world *w = running(state);
@@ -855,6 +896,7 @@ int main(void)
         T(test_unit_whose_worker_finds_no_place_is_replaced),
         T(test_worker_on_a_draining_node),
         T(test_restart_rebuilds_from_records),
+        T(test_takes_the_epoch_to_the_nodes),
         T(test_restart_leaves_the_unheard_alone),
         T(test_lost_unit_stands_in),
         T(test_restart_with_a_node_that_never_comes),

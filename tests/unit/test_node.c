@@ -334,6 +334,9 @@ static void test_adoption(void **state)
     assert_int_equal(ask(&w, request(SL_NODE_EV_BIND, id, 5, STORE_B)), SL_NODE_WRONG_STORE); /* not above */
     assert_int_equal(ask(&w, request(SL_NODE_EV_BIND, id, 6, STORE_B)), SL_NODE_OK);
     assert_int_equal(w.n_starts, 1);
+    assert_int_equal(ask(&w, request(SL_NODE_EV_BIND, id, 7, STORE_B)), SL_NODE_OK); /* a fence */
+    assert_int_equal(ask(&w, request(SL_NODE_EV_RELEASE, id, 6, STORE_B)), SL_NODE_STALE_EPOCH);
+    assert_true(w.n_starts == 1 && sl_node_find(&w.node, &id)->state.state == A_CLAIM_BOUND);
     assert_int_equal(ask(&w, request(SL_NODE_EV_RELEASE, id, 7, STORE_A)), SL_NODE_WRONG_STORE);
     assert_int_equal(ask(&w, request(SL_NODE_EV_RELEASE, id, 7, STORE_B)), SL_NODE_OK);
     world_deinit(&w);

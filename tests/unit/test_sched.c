@@ -361,7 +361,7 @@ static void test_releases_until_gone(void **state)
     add(w, 1, "east", 8);
     struct sl_claim_order order = {
         .id = {.attempt = 3}, .epoch = 4, .reason = A_REASON_DRAINED, .grace_ms = 10};
-    step(w, (struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = node_id(1), .release = &order});
+    step(w, (struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = node_id(1), .order = &order});
     struct sl_sched_update_item sent = item(w, SL_SCHED_SEND_RELEASE, 0);
     assert_int_equal(sent.order.grace_ms, 10);
     w->now = sl_sched_deadline(&w->sched);
@@ -379,6 +379,36 @@ static void test_releases_until_gone(void **state)
     struct sl_sched_event gone = {.type = SL_SCHED_GONE, .node = node_id(1)};
     gone.gone = order.id;
     step(w, gone);
+    assert_int_equal(sl_sched_releases(&w->sched), 0);
+}
+
+/* S8 */
+static void test_fences_until_answered(void **state)
+{
+    struct world *w = *state;
+    add(w, 1, "east", 8);
+    struct sl_claim_order order = {.id = {.attempt = 3}, .epoch = 4};
+    struct sl_sched_event fence = {.type = SL_SCHED_FENCE, .node = node_id(1), .order = &order};
+    step(w, fence);
+    struct sl_sched_update_item sent = item(w, SL_SCHED_SEND_FENCE, 0);
+    assert_int_equal(sent.order.epoch, 4);
+    step(w, fence);
+    assert_null(nth(w, SL_SCHED_SEND_FENCE, 0)); /* under way */
+    w->now = sl_sched_deadline(&w->sched);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_TIME});
+    assert_non_null(nth(w, SL_SCHED_SEND_FENCE, 0)); /* no answer yet */
+    order.epoch = 5;
+    step(w, fence);
+    assert_int_equal(item(w, SL_SCHED_SEND_FENCE, 0).order.epoch, 5);
+    reply(w, &sent, SL_REPLY_BOUND);
+    assert_int_equal(sl_sched_releases(&w->sched), 0);
+    step(w, fence);
+    step(w, (struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = node_id(1), .order = &order});
+    assert_non_null(nth(w, SL_SCHED_SEND_RELEASE, 0));
+    step(w, fence);
+    reply(w, &sent, SL_REPLY_BOUND); /* of the fence: the release goes on */
+    assert_int_equal(sl_sched_releases(&w->sched), 1);
+    reply(w, &sent, SL_REPLY_GONE);
     assert_int_equal(sl_sched_releases(&w->sched), 0);
 }
 
@@ -428,6 +458,7 @@ int main(void)
         T(test_bind_unanswered_fails_in_time),
         T(test_cancel),
         T(test_releases_until_gone),
+        T(test_fences_until_answered),
         T(test_spread_over_clusters_zones_hosts),
         cmocka_unit_test(test_policies_have_names),
     };

@@ -65,7 +65,9 @@ static void gang_event(struct server *s, const struct d_app *app, uint64_t fleet
         d_gang_forget(s, number);
 }
 
-static void release(struct server *s, const struct d_app *app, const struct unit_action *a)
+/* RELEASE or FENCE */
+static void order(struct server *s, const struct d_app *app, const struct unit_action *a,
+                  enum sl_sched_event_type type)
 {
     struct sl_claim_order order = {.id = a->claim,
                                    .app = app->ref,
@@ -74,7 +76,7 @@ static void release(struct server *s, const struct d_app *app, const struct unit
                                    .revision = a->revision,
                                    .reason = a->reason,
                                    .grace_ms = a->grace_ms};
-    d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = a->node, .release = &order});
+    d_sched_event(s, &(struct sl_sched_event){.type = type, .node = a->node, .order = &order});
 }
 
 static void config(struct server *s, const struct d_app *app, const struct unit_action *a)
@@ -211,7 +213,10 @@ static void action_run(struct server *s, struct d_app *app, const struct unit_ac
         d_routes_touch(s);
         break;
     case UNIT_ACTION_RELEASE:
-        release(s, app, a);
+        order(s, app, a, SL_SCHED_RELEASE);
+        break;
+    case UNIT_ACTION_FENCE:
+        order(s, app, a, SL_SCHED_FENCE);
         break;
     case UNIT_ACTION_CONFIG:
         config(s, app, a);

@@ -378,6 +378,16 @@ static void send_bind(struct server *s, const struct sl_sched_update_item *u)
     (void)d_agent_send(s, &u->node, &m);
 }
 
+/* The node keeps what the claim's first BIND said. */
+static void send_fence(struct server *s, const struct sl_sched_update_item *u)
+{
+    const struct sl_claim_order *o = &u->order;
+    struct wire_sl_message m = {.type = WIRE_SL_T_BIND};
+    m.bind = (struct wire_sl_bind){
+        .request = ++s->request, .node = u->node, .claim = o->id, .epoch = o->epoch, .store_id = o->store_id};
+    (void)d_agent_send(s, &u->node, &m);
+}
+
 static void send_release(struct server *s, const struct sl_sched_update_item *u)
 {
     const struct sl_claim_order *o = &u->order;
@@ -462,6 +472,9 @@ static void on_sched_update(struct server *s, const struct sl_sched_update_item 
         return;
     case SL_SCHED_SEND_RELEASE:
         send_release(s, u);
+        return;
+    case SL_SCHED_SEND_FENCE:
+        send_fence(s, u);
         return;
     case SL_SCHED_GRANTED:
         if (g != NULL) {

@@ -386,7 +386,7 @@ void d_app_release_orphans(struct server *s, struct d_app *app, d_app_done *done
                                        .reason = A_REASON_ORPHANED,
                                        .grace_ms = UNIT_RELEASE_GRACE_MS};
         d_sched_event(
-            s, &(struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = c->node->id, .release = &order});
+            s, &(struct sl_sched_event){.type = SL_SCHED_RELEASE, .node = c->node->id, .order = &order});
     }
     d_event_add(s, app, "user", app->key, 0, A_REASON_REQUESTED, "orphaned claims released");
     d_cores_leave(s);

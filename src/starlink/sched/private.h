@@ -54,14 +54,17 @@ struct release {
     struct a_node_id node;
     struct sl_claim_order order;
     struct a_timer timer;
+    bool fence; /* no release: the node is to take the epoch over */
     char key[256];
 };
 
 void release_start(struct sl_sched *self, const struct a_node_id *node, const struct sl_claim_order *order);
-/* True when the claim was being released. */
+/* A release of the claim takes its place, never the other way round. */
+void fence_start(struct sl_sched *self, const struct a_node_id *node, const struct sl_claim_order *order);
+/* True when the claim was being released or fenced. */
 bool release_reply(struct sl_sched *self, const struct sl_sched_event *event);
 void release_gone(struct sl_sched *self, const struct a_node_id *node, const struct a_claim_id *id);
-/* Drops the releases of a node that was forgotten. */
+/* Drops the releases and fences of a node that was forgotten. */
 void release_node_changed(struct sl_sched *self, const struct a_node_id *id);
 void release_timer(struct release *release);
 void release_free_all(struct sl_sched *self);

@@ -1,5 +1,7 @@
-/* Releases: repeated until the node says that the claim is gone. A node that is away gets its release soon
- * after it comes back; one that is forgotten takes its releases along (should it return, its claims are
+/* Releases: repeated until the node says that the claim is gone. Fences: what a former owner of an app still
+ * has on its way must not touch what was taken over, so each node is told the new epoch by a BIND of the
+ * claim, repeated until it answers; it refuses the old one from then on. A node that is away gets its release
+ * soon after it comes back; one that is forgotten takes its releases along (should it return, its claims are
  * reported, and whoever owns them decides again). */
 #include <string.h>
 
@@ -37,26 +39,46 @@ static void release_send(struct release *r)
     struct sl_sched *self = r->sched;
     const struct sl_view_node *node = sl_view_get(&self->view, &r->node);
     if (node != NULL && node->connected) {
-        struct sl_sched_update_item *item = sched_tell(self, SL_SCHED_SEND_RELEASE, 0);
+        struct sl_sched_update_item *item =
+            sched_tell(self, r->fence ? SL_SCHED_SEND_FENCE : SL_SCHED_SEND_RELEASE, 0);
         item->node = r->node;
         item->order = r->order;
     }
     a_heap_set(&self->timers, &r->timer, self->now_ms + SL_SCHED_RESEND_MS);
 }
 
+static struct release *release_new(struct sl_sched *self, const struct a_node_id *node,
+                                   const struct sl_claim_order *order)
+{
+    struct release *r = a_new(struct release);
+    r->sched = self;
+    r->node = *node;
+    release_key(r->key, sizeof r->key, node, &order->id);
+    a_map_put_str(&self->releases, &r->link, r->key);
+    return r;
+}
+
 void release_start(struct sl_sched *self, const struct a_node_id *node, const struct sl_claim_order *order)
 {
     struct release *r = release_find(self, node, &order->id);
-    if (r == NULL) {
-        r = a_new(struct release);
-        r->sched = self;
-        r->node = *node;
-        release_key(r->key, sizeof r->key, node, &order->id);
-        a_map_put_str(&self->releases, &r->link, r->key);
-    } else if (order->epoch < r->order.epoch) {
+    if (r == NULL)
+        r = release_new(self, node, order);
+    else if (order->epoch < r->order.epoch)
         return;
-    }
     r->order = *order;
+    r->fence = false;
+    release_send(r);
+}
+
+void fence_start(struct sl_sched *self, const struct a_node_id *node, const struct sl_claim_order *order)
+{
+    struct release *r = release_find(self, node, &order->id);
+    if (r == NULL)
+        r = release_new(self, node, order);
+    else if (!r->fence || order->epoch <= r->order.epoch)
+        return;
+    r->order = *order;
+    r->fence = true;
     release_send(r);
 }
 
@@ -70,8 +92,9 @@ bool release_reply(struct sl_sched *self, const struct sl_sched_event *e)
     struct release *r = release_find(self, &e->node, &e->reply.id);
     if (r == NULL)
         return false;
-    /* refused: a higher epoch owns the claim now, it is no longer ours to release */
-    if (e->reply.what == SL_REPLY_GONE || e->reply.what == SL_REPLY_REFUSED)
+    /* refused: a higher epoch owns the claim now, it is no longer ours to release or fence */
+    if (e->reply.what == SL_REPLY_GONE || e->reply.what == SL_REPLY_REFUSED ||
+        (e->reply.what == SL_REPLY_BOUND && r->fence))
         release_drop(r);
     else if (e->reply.what == SL_REPLY_RELEASING)
         a_heap_set(&self->timers, &r->timer, self->now_ms + SL_SCHED_RELEASING_MS);

@@ -49,7 +49,10 @@ static void sched_dispatch(struct sl_sched *self, const struct sl_sched_event *e
         gang_commit(self, e->gang);
         break;
     case SL_SCHED_RELEASE:
-        release_start(self, &e->node, e->release);
+        release_start(self, &e->node, e->order);
+        break;
+    case SL_SCHED_FENCE:
+        fence_start(self, &e->node, e->order);
         break;
     case SL_SCHED_REPLY:
         if (!release_reply(self, e))

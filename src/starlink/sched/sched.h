@@ -7,7 +7,8 @@
  * late: a node answers each frame by what is, and each RESERVE carries an attempt that was never used before.
  *
  * It also carries releases: from RELEASE on, the frame is sent again until the node says that the claim is
- * gone. docs/components/scheduler.md has the events, updates and invariants. */
+ * gone; and fences: a BIND of what is bound already, sent again until the node has taken the epoch over.
+ * docs/components/scheduler.md has the events, updates and invariants. */
 #ifndef SL_SCHED_SCHED_H
 #define SL_SCHED_SCHED_H
 
@@ -85,6 +86,7 @@ enum sl_sched_event_type {
     SL_SCHED_CANCEL,  /* gang: release what it reserved; no further word of it */
     SL_SCHED_COMMIT,  /* gang was GRANTED and recorded: bind it */
     SL_SCHED_RELEASE, /* order on node: until the node says that it is gone */
+    SL_SCHED_FENCE,   /* order on node: BIND what is bound there, until the node has its epoch */
     SL_SCHED_REPLY,   /* from a node */
     SL_SCHED_GONE,    /* node no longer has claim (its status or snapshot says so) */
     SL_SCHED_VIEW,    /* the view changed: waiting gangs try again, frames go to nodes that came back */
@@ -95,10 +97,10 @@ struct sl_sched_event {
     enum sl_sched_event_type type;
     uint64_t now_ms;
     uint64_t gang;
-    struct a_node_id node; /* RELEASE, REPLY, GONE; VIEW: the node that changed, or empty for any */
+    struct a_node_id node; /* RELEASE, FENCE, REPLY, GONE; VIEW: the node that changed, or empty for any */
     union {
         const struct sl_gang_request *request;
-        const struct sl_claim_order *release;
+        const struct sl_claim_order *order; /* RELEASE, FENCE */
         struct {
             struct a_claim_id id;
             enum sl_reply what;
@@ -114,9 +116,10 @@ enum sl_sched_update_type {
     SL_SCHED_SEND_RESERVE,
     SL_SCHED_SEND_BIND,
     SL_SCHED_SEND_RELEASE,
-    SL_SCHED_GRANTED, /* all members reserved */
-    SL_SCHED_BOUND,   /* all members bound: the gang is over */
-    SL_SCHED_FAILED,  /* what was held is being released: the gang is over */
+    SL_SCHED_SEND_FENCE, /* BIND, with nothing but the claim, its store and the epoch */
+    SL_SCHED_GRANTED,    /* all members reserved */
+    SL_SCHED_BOUND,      /* all members bound: the gang is over */
+    SL_SCHED_FAILED,     /* what was held is being released: the gang is over */
 };
 
 /* Why a gang found no place. */
@@ -152,7 +155,7 @@ struct sl_placed {
 
 struct sl_sched_update_item {
     enum sl_sched_update_type type;
-    uint64_t gang;                  /* 0: a release */
+    uint64_t gang;                  /* 0: a release or a fence */
     struct a_node_id node;          /* SEND_* */
     struct sl_claim_order order;    /* SEND_* */
     const struct sl_placed *placed; /* GRANTED, BOUND */
@@ -174,8 +177,8 @@ struct sl_sched {
     struct sl_view view; /* fed by the daemon through sl_view_set/remove, then a VIEW event */
     const struct sl_policy *policy;
     struct a_list gangs;               /* oldest first */
-    struct a_map releases;             /* by node and claim */
-    struct a_heap timers, gang_timers; /* releases, gangs */
+    struct a_map releases;             /* and fences; by node and claim */
+    struct a_heap timers, gang_timers; /* releases and fences, gangs */
     uint64_t now_ms;
     struct a_arena arena; /* of the last update */
     struct sl_sched_update_item *items;
@@ -191,6 +194,7 @@ int sl_sched_step(struct sl_sched *self, const struct sl_sched_event *event,
 uint64_t sl_sched_deadline(const struct sl_sched *self);
 /* Gangs that wait, reserve or bind; for metrics and tests. */
 size_t sl_sched_gangs(const struct sl_sched *self);
+/* Releases and fences that are under way. */
 size_t sl_sched_releases(const struct sl_sched *self);
 /* Would the request be placed on the view as it is now? Nothing is asked of a node. True: it would. False:
  * ret_explain says why not, ret_nodes has the nodes that come nearest, nearest first, at most `max`: those

@@ -309,6 +309,8 @@ static size_t node_leaks(struct sim *sim, struct node *n, struct a_buf *why)
         if (c->state.state == A_CLAIM_RELEASED)
             continue;
         bound++;
+        if (c->epoch < server_app(sim, &c->id.app_uid)->desired.epoch)
+            a_buf_addf(why, "I24: %s obeys a former owner of %s still; ", n->id.s, c->id.unit.s);
         if (claim_is_wanted(sim, n, c))
             continue;
         claim_text(&n->id, &c->id, key, sizeof key);

@@ -279,9 +279,9 @@ static void sched_send(struct sim *sim, const struct sl_sched_update_item *item)
     const struct sl_resource_node *row = sl_resource_node(&sim->server.resource, &item->node);
     const struct node *n = sim_node(sim, &item->node);
     struct msg m = {.node = (int)(n - sim->nodes), .conn = row == NULL ? 0 : row->conn};
-    m.type = item->type == SL_SCHED_SEND_RESERVE ? MSG_RESERVE
-             : item->type == SL_SCHED_SEND_BIND  ? MSG_BIND
-                                                 : MSG_RELEASE;
+    m.type = item->type == SL_SCHED_SEND_RESERVE   ? MSG_RESERVE
+             : item->type == SL_SCHED_SEND_RELEASE ? MSG_RELEASE
+                                                   : MSG_BIND;
     m.id = item->order.id;
     m.app = item->order.app;
     m.store_id = item->order.store_id;
@@ -295,7 +295,7 @@ static void sched_send(struct sim *sim, const struct sl_sched_update_item *item)
         check_release(sim, &m.id, &item->node);
     else if (m.type == MSG_RESERVE)
         check_reserve(sim, &m.id);
-    else
+    else if (item->type == SL_SCHED_SEND_BIND)
         check_bind(sim, &m.id, &item->node);
     net_to_node(sim, &m);
 }
@@ -351,7 +351,7 @@ static void sched_tell_fleet(struct sim *sim, const struct sl_sched_update_item 
 static void sched_update(struct sim *sim, const struct sl_sched_update *u)
 {
     for (size_t i = 0; i < u->n_items; i++) {
-        if (u->items[i].type <= SL_SCHED_SEND_RELEASE)
+        if (u->items[i].type < SL_SCHED_GRANTED)
             sched_send(sim, &u->items[i]);
         else
             sched_tell_fleet(sim, &u->items[i]);
@@ -492,17 +492,17 @@ static void fleet_place(struct sim *sim, int app, const struct unit_action *a)
     sim->counts[COUNT_PLACED]++;
 }
 
-static void fleet_release(struct sim *sim, const struct unit_action *a)
+static void fleet_order(struct sim *sim, const struct unit_action *a, enum sl_sched_event_type type)
 {
-    struct work *w = sched_event(sim, SL_SCHED_RELEASE);
+    struct work *w = sched_event(sim, type);
     w->order = (struct sl_claim_order){.id = a->claim,
                                        .store_id = a->store_id,
                                        .epoch = a->epoch,
                                        .reason = a->reason,
                                        .grace_ms = a->grace_ms};
     w->sched.node = a->node;
-    w->sched.release = &w->order;
-    sim->counts[COUNT_RELEASED]++;
+    w->sched.order = &w->order;
+    sim->counts[COUNT_RELEASED] += type == SL_SCHED_RELEASE;
 }
 
 static void fleet_config(struct sim *sim, const struct unit_action *a)
@@ -555,7 +555,10 @@ static void fleet_act(struct sim *sim, int app, const struct unit_action *a)
         fleet_record(sim, app, a);
         break;
     case UNIT_ACTION_RELEASE:
-        fleet_release(sim, a);
+        fleet_order(sim, a, SL_SCHED_RELEASE);
+        break;
+    case UNIT_ACTION_FENCE:
+        fleet_order(sim, a, SL_SCHED_FENCE);
         break;
     case UNIT_ACTION_CONFIG:
         fleet_config(sim, a);
