@@ -96,6 +96,8 @@ void sys_signal_close(struct sys_signal *s); /* NULL allowed */
 struct sys_poll;
 int sys_poll_open(struct sys_loop *loop, int fd, void (*fn)(void *ctx), void *ctx, struct sys_poll **ret_poll,
                   struct a_error *reterr) A_MUST_CHECK;
+/* From now on: while it is readable, writable, either or neither. */
+void sys_poll_want(struct sys_poll *p, bool readable, bool writable);
 void sys_poll_close(struct sys_poll *p); /* NULL allowed */
 
 /* fn(ctx, gap_ms) when the machine slept: boot time went on more than 5 s further than monotonic time between

@@ -1,7 +1,8 @@
-/* Signals and readable descriptors on a loop. */
+/* Signals and ready descriptors on a loop. */
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "sys/loop_internal.h"
 
 struct sys_signal {
@@ -96,6 +97,14 @@ int sys_poll_open(struct sys_loop *loop, int fd, void (*fn)(void *ctx), void *ct
     }
     *ret_poll = p;
     return 0;
+}
+
+/* Starting and stopping what is open only changes what the loop asks the kernel for: it cannot fail. */
+void sys_poll_want(struct sys_poll *p, bool readable, bool writable)
+{
+    int events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+    int rc = events != 0 ? uv_poll_start(&p->uv, events, poll_ready) : uv_poll_stop(&p->uv);
+    a_assert(rc == 0);
 }
 
 void sys_poll_close(struct sys_poll *p)
