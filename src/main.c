@@ -9,6 +9,7 @@
 #include "daemon/agent/agent.h"
 #include "daemon/gateway/gateway.h"
 #include "daemon/server/main.h"
+#include "daemon/shim/init.h"
 #include "daemon/shim/shim.h"
 #include "daemon/up/up.h"
 
@@ -28,6 +29,7 @@ static const struct command commands[] = {
     {"gateway", d_gateway_main, "the data plane: carry requests to the units"},
     {"agent", d_agent_main, "join this node to a server and run members"},
     {"server", d_server_main, "the control plane: nodes, apps, API"},
+    {"init", d_init_main, "PID 1 of a pod: run the agent, again when it ends unasked"},
     {"shim", d_shim_main, NULL},
 };
 

@@ -103,4 +103,10 @@ int cli_node_find(struct cli_call *c, const char *word, struct wire_value **ret,
 const char *cli_node_name(struct a_arena *arena, const struct wire_value *cluster,
                           const struct wire_value *name);
 
+/* ---- drain_self.c ---- */
+
+/* Asks the agent whose folder is --data or ASTRA_CFG_AGENT_DATA to leave within `grace_ms` (0 = 30 s);
+ * returns when nothing serves there any more, or 2 s before the time is over (A_CODE_TIMEOUT). */
+int cli_drain_self(struct cli_call *c, uint64_t grace_ms, struct a_error *reterr) A_MUST_CHECK;
+
 #endif

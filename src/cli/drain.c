@@ -13,13 +13,17 @@
 #define TIMEOUT_MS (30ull * 60 * 1000)
 
 struct args {
-    bool wait;
-    uint64_t timeout_ms;
+    bool wait, self;
+    uint64_t timeout_ms, grace_ms;
 };
 
 static const struct cli_option drain_options[] = {
     {"wait", 0, CLI_FLAG, offsetof(struct args, wait), NULL, "until nothing is left on it", false},
     {"timeout", 0, CLI_DURATION, offsetof(struct args, timeout_ms), "TIME", "of --wait (default 30m)", false},
+    {"self", 0, CLI_FLAG, offsetof(struct args, self), NULL,
+     "the node of the agent on this machine, which ends (a pod's PreStop)", false},
+    {"grace", 0, CLI_DURATION, offsetof(struct args, grace_ms), "TIME",
+     "of --self: until it ends, empty or not (default 30s)", false},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
 };
 
@@ -92,6 +96,10 @@ static int drain_run(struct cli_call *c, struct a_error *reterr)
 {
     const struct args *args = c->args;
     struct wire_value *node;
+    if (args->self && c->words.n == 0)
+        return cli_drain_self(c, args->grace_ms, reterr);
+    if (args->self || c->words.n == 0)
+        return a_fail(reterr, -EINVAL, A_CODE_USAGE, "expected NODE, or --self");
     int rc = cli_node_find(c, c->words.items[0], &node, reterr);
     if (rc == 0)
         rc = node_command(c, node, "drain", &node, reterr);
@@ -148,13 +156,13 @@ int cli_drain(int argc, char **argv)
 {
     static const struct cli_command command = {
         .name = "drain",
-        .words = "NODE",
+        .words = "NODE | --self",
         .about = "Moves everything off a node: replacements first, then a clean end",
-        .min_words = 1,
+        .min_words = 0,
         .max_words = 1,
         .options = drain_options,
         .args_size = sizeof(struct args),
-        .more = NODE_HELP,
+        .more = NODE_HELP "--self finds the agent by its folder: --data, or ASTRA_CFG_AGENT_DATA.\n",
         .run = drain_run};
     return cli_command_run(&command, argc, argv);
 }

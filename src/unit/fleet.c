@@ -202,12 +202,26 @@ static bool node_told_all(enum a_node_state s)
     return s == A_NODE_UP || s == A_NODE_DRAINING || s == A_NODE_DRAINED;
 }
 
-static void member_node(struct unit *unit, struct fleet_member *m, enum a_node_state state)
+/* A node that ends soon leaves its last part to the requests that are still there: as long as drain.requests
+ * gives them, half of the time at most. */
+static void member_leaves(const struct unit_fleet *self, struct fleet_member *m, uint64_t leaves_ms)
+{
+    uint64_t left = leaves_ms > self->now_ms ? leaves_ms - self->now_ms : 0;
+    if (m->leaves_ms == leaves_ms)
+        return;
+    m->leaves_ms = leaves_ms;
+    m->go_ms = leaves_ms == 0 ? 0 : self->now_ms + left - A_MIN(self->desired.drain_ms, left / 2);
+}
+
+static void member_node(struct unit *unit, struct fleet_member *m, enum a_node_state state,
+                        uint64_t leaves_ms)
 {
     struct unit_fleet *self = unit->fleet;
     m->node_state = state;
-    if (node_told_all(state))
+    if (node_told_all(state)) {
         m->node_drains = state != A_NODE_UP;
+        member_leaves(self, m, m->node_drains ? leaves_ms : 0);
+    }
     self->dirty = true;
     if (m->restored && node_told_all(state)) {
         struct a_claim_id id = {
@@ -220,12 +234,13 @@ static void member_node(struct unit *unit, struct fleet_member *m, enum a_node_s
     }
 }
 
-static void on_node(struct unit_fleet *self, const struct a_node_id *id, enum a_node_state state)
+static void on_node(struct unit_fleet *self, const struct a_node_id *id, enum a_node_state state,
+                    uint64_t leaves_ms)
 {
     fleet_foreach_unit (u, self) {
         unit_foreach_member (m, u)
-            if (strcmp(m->at.node.s, id->s) == 0 && m->node_state != state)
-                member_node(u, m, state);
+            if (strcmp(m->at.node.s, id->s) == 0 && (m->node_state != state || m->leaves_ms != leaves_ms))
+                member_node(u, m, state, leaves_ms);
     }
 }
 
@@ -240,7 +255,7 @@ static void fleet_absent(struct unit_fleet *self)
             if (self->now_ms < until)
                 fleet_at(self, until);
             else
-                member_node(u, m, A_NODE_DEAD);
+                member_node(u, m, A_NODE_DEAD, 0);
         }
     }
 }
@@ -380,7 +395,7 @@ static void fleet_apply(struct unit_fleet *self, const struct unit_fleet_event *
         on_gone(self, &e->gone.claim, &e->gone.node);
         break;
     case UNIT_FLEET_NODE:
-        on_node(self, &e->node.id, e->node.state);
+        on_node(self, &e->node.id, e->node.state, e->node.leaves_ms);
         break;
     case UNIT_FLEET_ADOPTED:
         self->adopted_ms = self->adopted ? self->adopted_ms : self->now_ms;

@@ -177,6 +177,7 @@ struct unit_fleet_event {
         struct {
             struct a_node_id id;
             enum a_node_state state;
+            uint64_t leaves_ms; /* it drains, and ends then, empty or not; 0 = once it is empty */
         } node;
         struct {
             uint64_t gang;                            /* as in PLACE */

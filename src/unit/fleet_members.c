@@ -29,6 +29,16 @@ static bool worker_is_coming(const struct unit *unit)
     return false;
 }
 
+/* The member's node ends so soon that it must go now, whether it was replaced or not. */
+static bool member_must_go(struct unit_fleet *self, const struct fleet_member *m)
+{
+    if (m->go_ms == 0)
+        return false;
+    if (self->now_ms < m->go_ms)
+        fleet_at(self, m->go_ms);
+    return self->now_ms >= m->go_ms;
+}
+
 /* Whether the unit as a whole has to be replaced, though it may still serve. */
 static void unit_judge(struct unit *unit)
 {
@@ -51,6 +61,8 @@ static void unit_judge(struct unit *unit)
     else if (unhealthy && !coming)
         fleet_at(self, unit->unhealthy_ms + UNIT_UNHEALTHY_MS);
     unit_condemn(unit, reason);
+    if (head != NULL && member_must_go(self, head) && !unit->ending)
+        unit_drain(unit, A_REASON_DRAINED, "the node of its head ends");
 }
 
 static struct fleet_member *successor(const struct unit *unit, const struct fleet_member *old)
@@ -129,7 +141,7 @@ static void worker_step(struct unit *unit, struct fleet_member *m)
         unit_release_member(unit, m, why);
     if (next == NULL)
         place_member(unit, &(struct unit_member_spec){.name = m->at.name, .capacity = m->at.capacity}, why);
-    else if (next->sm.state == A_MEMBER_UP || why != A_REASON_DRAINED)
+    else if (next->sm.state == A_MEMBER_UP || why != A_REASON_DRAINED || member_must_go(unit->fleet, m))
         unit_release_member(unit, m, why == A_REASON_NONE ? A_REASON_SUPERSEDED : why);
     if (m->gone && next != NULL)
         unit_member_free(m);

@@ -23,7 +23,10 @@ struct fleet_member {
     char *message;
     uint64_t since_ms;
     enum a_node_state node_state;
-    bool node_drains; /* as the node said last: one that falls silent for a moment drains on */
+    bool node_drains;   /* as the node said last: one that falls silent for a moment drains on */
+    uint64_t leaves_ms; /* the node ends then; 0 = once it is empty */
+    uint64_t
+        go_ms; /* the member leaves by then, replaced or not, so that requests end before the node does */
     enum a_claim_state claim_state;
     struct a_uuid store_id; /* that the claim carries */
     uint64_t epoch;

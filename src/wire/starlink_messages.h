@@ -204,7 +204,8 @@
     F(MSG, 8, free, CRIT, a_capacity, 0)    /* capacity less claims */ \
     F(U64, 9, incarnation, OPT, 0, 0) \
     F(LIST, 10, epochs, OPT, wire_sl_app_epoch, 128) \
-    F(U64, 11, sequence, OPT, 0, 0)         /* one counter with BEAT */
+    F(U64, 11, sequence, OPT, 0, 0)         /* one counter with BEAT */ \
+    F(U64, 12, leaves_ms, OPT, 0, 0)        /* draining: from now; then it ends, empty or not. 0 = when empty */
 
 #define WIRE_SL_NODE_COMMAND(F) \
     F(U64, 1, request, CRIT, 0, 0) \

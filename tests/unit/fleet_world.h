@@ -246,12 +246,20 @@ static inline void all_ready(struct world *w)
     }
 }
 
-static inline void node(struct world *w, const struct a_node_id *id, enum a_node_state state)
+/* It drains, and ends at `leaves_ms` whatever is left. */
+static inline void node_leaves(struct world *w, const struct a_node_id *id, enum a_node_state state,
+                               uint64_t leaves_ms)
 {
     struct unit_fleet_event e = {.type = UNIT_FLEET_NODE};
     e.node.id = *id;
     e.node.state = state;
+    e.node.leaves_ms = leaves_ms;
     step(w, e);
+}
+
+static inline void node(struct world *w, const struct a_node_id *id, enum a_node_state state)
+{
+    node_leaves(w, id, state, 0);
 }
 
 static inline struct unit_fleet_status status(struct world *w)

@@ -257,6 +257,7 @@ static void agent_close(struct d_agent *a)
     sys_signal_close(a->sigterm);
     sys_signal_close(a->sigint);
     sys_loop_free(a->loop);
+    sys_secret_deinit(&a->local_token);
     artifact_cache_close(&a->cache);
     sys_fd_close(a->lock_fd);
     char *const owned[] = {a->data, a->libdir, a->self_path, a->ports_dir, a->address};

@@ -121,16 +121,24 @@ static void handle(void *ctx, struct net_http_request *r)
 {
     struct d_agent *a = ctx;
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    if (r->head->method == WIRE_HTTP_POST && a_view_is(r->path, "/leave")) {
+        d_leave_handle(a, r);
+        return;
+    }
     if (r->head->method != WIRE_HTTP_GET && r->head->method != WIRE_HTTP_HEAD)
         a_error_set(&e, A_CODE_METHOD, "only GET is answered here");
     else if (a_view_is(r->path, "/healthz")) {
         net_http_reply_text(r, 200, "text/plain", A_VIEW_LIT("ok\n"));
         return;
+    } else if (a_view_is(r->path, "/readyz")) {
+        net_http_reply_text(r, a->joined ? 200 : 503, "text/plain",
+                            a->joined ? A_VIEW_LIT("ok\n") : A_VIEW_LIT("no server has answered yet\n"));
+        return;
     } else if (a_view_is(r->path, "/metrics")) {
         metrics_answer(a, r);
         return;
     } else
-        a_error_set(&e, A_CODE_NOT_FOUND, "here are /healthz and /metrics");
+        a_error_set(&e, A_CODE_NOT_FOUND, "here are /healthz, /readyz and /metrics");
     net_http_reply_error(r, &e, NULL);
 }
 
@@ -143,7 +151,8 @@ int d_http_start(struct d_agent *a, struct a_error *reterr)
         return rc;
     a->http_server = net_http_server_new(a->loop, NULL, &ops, a);
     rc = net_http_server_listen(a->http_server, &addr, NULL, &addr, reterr);
-    if (rc == 0)
-        a->http_port = sys_addr_port(&addr);
-    return rc;
+    if (rc < 0)
+        return rc;
+    a->http_port = sys_addr_port(&addr);
+    return d_leave_start(a, &addr, reterr);
 }

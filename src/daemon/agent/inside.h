@@ -147,6 +147,9 @@ struct d_agent {
     uint16_t server_port;
     struct d_identity identity;
     bool attached, report_node;
+    bool joined;           /* a server answered, at least once: losing it later makes no node unready */
+    uint64_t leaves_at_ms; /* said by drain --self; 0 = not */
+    struct sys_secret local_token;
     uint64_t attach, sequence, beat_interval_ms;
     struct sys_timer beat, settle;
     struct a_uuid store_id;
@@ -263,6 +266,14 @@ void d_usage_stop(struct d_agent *a);
 
 /* http.c */
 int d_http_start(struct d_agent *a, struct a_error *reterr);
+
+/* leave.c: the node is to become empty because its machine or pod ends */
+/* Writes DATA/local.json. */
+int d_leave_start(struct d_agent *a, const struct sys_addr *listens, struct a_error *reterr) A_MUST_CHECK;
+/* POST /leave?within=30s, with local.json's token: drains, and answers how far that is. */
+void d_leave_handle(struct d_agent *a, struct net_http_request *r);
+/* Until the node ends, empty or not; 0 = once it is empty. */
+uint64_t d_leave_left_ms(const struct d_agent *a);
 
 /* logs.c */
 void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m);

@@ -142,7 +142,7 @@ static void welcome_take(struct d_agent *a, const struct wire_sl_welcome *m)
 {
     if (m->attach != 0 && m->attach != a->attach)
         return;
-    a->attached = true;
+    a->attached = a->joined = true;
     a->store_id = m->store_id;
     a->beat_interval_ms = m->beat_interval_ms > 0 ? m->beat_interval_ms : BEAT_MS;
     net_dialer_succeeded(a->dialer);

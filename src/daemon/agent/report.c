@@ -40,6 +40,7 @@ void d_report_node(struct d_agent *a, uint64_t request)
     s->epochs = epochs;
     s->n_epochs = epochs_fill(a, epochs, EPOCHS_MAX);
     s->sequence = ++a->sequence;
+    s->leaves_ms = d_leave_left_ms(a);
     d_link_send(a, &m);
 }
 

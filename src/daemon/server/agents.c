@@ -9,6 +9,7 @@
 #include "sys/log.h"
 
 #define COMMAND_MS 10000
+#define LEAVES_SAME_MS 2000
 
 /* One cordon, uncordon, drain or undrain that its node has not answered yet. */
 struct d_command {
@@ -199,6 +200,17 @@ static void on_beat(struct d_peer *p, const struct wire_sl_beat *m)
     (void)!net_link_send(p->net, &ack, NULL);
 }
 
+/* When the node ends, on our clock. It says how long it has left, each time anew: what differs by the way it
+ * came is the same time. */
+static uint64_t leaves_at(const struct server *s, uint64_t before_ms, uint64_t left_ms)
+{
+    uint64_t at = sys_loop_now_ms(s->loop) + left_ms;
+    if (left_ms == 0)
+        return 0;
+    return before_ms != 0 && at < before_ms + LEAVES_SAME_MS && before_ms < at + LEAVES_SAME_MS ? before_ms
+                                                                                                : at;
+}
+
 static void on_node_status(struct d_peer *p, const struct wire_sl_node_status *m)
 {
     struct server *s = p->server;
@@ -212,6 +224,7 @@ static void on_node_status(struct d_peer *p, const struct wire_sl_node_status *m
         (node->facts.flags & SL_RESOURCE_NODE_EXCLUSIVE) | (m->cordoned ? SL_RESOURCE_NODE_CORDONED : 0u) |
         (m->state == A_NODE_DRAINING || m->state == A_NODE_DRAINED ? SL_RESOURCE_NODE_DRAINING : 0u) |
         (m->state == A_NODE_DRAINED ? SL_RESOURCE_NODE_DRAINED : 0u);
+    facts.leaves_ms = leaves_at(s, node->facts.leaves_ms, m->leaves_ms);
     d_resource_event(s, &(struct sl_resource_event){.type = SL_RESOURCE_NODE_STATUS,
                                                     .node = m->node,
                                                     .conn = p->conn,

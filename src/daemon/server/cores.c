@@ -120,6 +120,7 @@ static void on_node(struct server *s, const struct sl_resource_node *node)
     struct unit_fleet_event e = {.type = UNIT_FLEET_NODE};
     e.node.id = node->id;
     e.node.state = sl_resource_node_state(node);
+    e.node.leaves_ms = node->facts.leaves_ms;
     view_update(s, node);
     fleets_event(s, &e);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = node->id});

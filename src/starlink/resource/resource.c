@@ -244,7 +244,7 @@ static int resource_status(struct sl_resource *self, struct sl_resource_node *no
     memcpy(facts.address, old->address, sizeof facts.address);
     bool urgent = memcmp(&facts.capacity, &old->capacity, sizeof facts.capacity) != 0 ||
                   facts.flags != (old->flags & ~(uint32_t)SL_RESOURCE_NODE_DUPLICATE) ||
-                  !a_capacity_fits(&facts.free, &old->free);
+                  facts.leaves_ms != old->leaves_ms || !a_capacity_fits(&facts.free, &old->free);
     node_take_facts(node, &facts);
     resource_tell(self, &(struct sl_resource_delta){
                             .type = urgent ? SL_RESOURCE_DELTA_NODE : SL_RESOURCE_DELTA_LOAD, .node = node});

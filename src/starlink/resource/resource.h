@@ -56,6 +56,7 @@ struct sl_resource_node_facts {
     struct a_capacity capacity;         /* all it has */
     struct a_capacity free;             /* less its claims */
     uint32_t flags;                     /* CORDONED | DRAINING | DRAINED | EXCLUSIVE */
+    uint64_t leaves_ms;                 /* while DRAINING: when it ends, empty or not; 0 = once it is empty */
 };
 
 struct sl_resource_node {
