@@ -7,7 +7,7 @@ import time
 
 import pytest
 from gateway_world import REFUSAL, Client, Gone, Replica, World, until
-from starlink import Message, Server
+from starlink import Message, Server, decode
 
 
 @pytest.fixture
@@ -812,6 +812,52 @@ def test_restart_without_a_server(make):
     assert world.routes()["stale"] and world.ask().status == 200
     world.view(snapshot=True)
     assert not world.routes()["stale"] and world.ask().status == 404
+
+
+def kept(world):
+    """{id: state} of the endpoints in the gateway's file."""
+    data, states = (world.folder / "data" / "view").read_bytes().partition(b"\n")[2], {}
+    while data:
+        message, size = decode(data)
+        data = data[size:]
+        if message.type == "ENDPOINT":
+            states[message.id] = message.state
+    return states
+
+
+def test_what_is_withdrawn_stays_withdrawn(make):
+    """After the acknowledgement the server stops the unit: a restart must not bring it back, however soon it comes."""
+    world, a, b = make(), Replica(lambda r: r.answer(b"a")), Replica(lambda r: r.answer(b"b"))
+    world.serve(a, b)
+    until(lambda: (world.folder / "data" / "view").exists(), what="the view is kept")
+    world.view(world.endpoint(a, state="DRAINING"))
+    assert kept(world) == {f"e{a.port}": "DRAINING", f"e{b.port}": "UP"}
+    world.view(Message("ENDPOINT_GONE", id=f"e{a.port}"))
+    assert kept(world) == {f"e{b.port}": "UP"}
+    world.stop(signal.SIGKILL)
+    world.server.close()
+    world.server = None
+    world.start()
+    assert [world.ask().body for _ in range(4)] == [b"b"] * 4
+
+
+def test_no_acknowledgement_while_the_view_cannot_be_kept(make):
+    world, a = make(), Replica()
+    world.serve(a)
+    data, away = world.folder / "data", world.folder / "away"
+    until(lambda: (data / "view").exists(), what="the view is kept")
+    data.rename(away)  # as a disk that is full: no new file can be made
+    world.view(world.route("r2", prefix="/more"))  # adds only
+    world.view(world.endpoint(a, state="DRAINING"), wait=False)
+    withdrawn = world.sequence
+    world.view(world.route("r3", prefix="/most"), wait=False)
+    until(lambda: "view.not_saved" in (world.folder / "stderr.log").read_text(), what="the write fails")
+    assert world.routes()["endpoints"][0]["state"] == "DRAINING"  # applied all the same
+    assert not world.server.current.drain("VIEW_ACK")
+    away.rename(data)
+    world.server.wait("VIEW_ACK", sequence=withdrawn)
+    world.server.wait("VIEW_ACK", sequence=withdrawn + 1)
+    assert kept(world) == {f"e{a.port}": "DRAINING"}
 
 
 def test_a_spoilt_file_does_not_stop_it(make, tmp_path):

@@ -68,15 +68,24 @@ static uint64_t applied_by_all(const struct d_gateway *g)
 static void batches_finish(struct d_gateway *g)
 {
     uint64_t applied = applied_by_all(g);
-    while (!a_list_empty(&g->batches)) {
-        struct d_gw_batch *b = a_list_entry(g->batches.next, struct d_gw_batch, link);
+    bool held = false;
+    a_list_foreach_safe (l, &g->batches) {
+        struct d_gw_batch *b = a_list_entry(l, struct d_gw_batch, link);
         if (b->number > applied)
             return;
+        a_buf_deinit(&b->frames);
+        held = held || b->takes > g->view.kept;
+        if (held)
+            continue; /* the file may take long, and more comes */
         a_list_remove(&b->link);
         d_gw_link_applied(g, b);
-        a_buf_deinit(&b->frames);
         a_free(b);
     }
+}
+
+void d_gw_crew_kept(void *ctx)
+{
+    batches_finish(ctx);
 }
 
 static void part_take(struct d_gateway *g, struct d_gw_part *p)
@@ -129,6 +138,7 @@ void d_gw_crew_apply(struct d_gateway *g)
     struct d_gw_batch *b = a_new(struct d_gw_batch);
     b->number = g->view.batches;
     b->sequence = g->view.sequence;
+    b->takes = g->view.takes;
     b->server = g->view.server;
     b->frames = g->view.batch;
     g->view.batch = (struct a_buf){0};

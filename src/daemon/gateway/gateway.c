@@ -103,6 +103,8 @@ static int gateway_start(struct d_gateway *g, struct a_error *reterr)
         rc = d_gw_access_log_open(g->options.access_log, &g->access, reterr);
     if (rc == 0)
         rc = d_gw_view_open(&g->view, g->loop, g->options.data, g->n_workers, reterr);
+    g->view.on_kept = d_gw_crew_kept;
+    g->view.ctx = g;
     if (rc == 0)
         rc = d_gw_crew_start(g, reterr);
     if (rc == 0)

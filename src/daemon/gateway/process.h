@@ -11,10 +11,12 @@
 #include "net/starlink.h"
 #include "sys/loop.h"
 
-/* A batch that not every worker has applied yet. */
+/* A batch that is not acknowledged yet: not every worker has applied it, or what it takes away is not on
+ * disk. */
 struct d_gw_batch {
     struct a_list link;
     uint64_t number, sequence;
+    uint64_t takes;       /* the last batch up to this one that took something away */
     struct a_uuid server; /* to be acknowledged there */
     struct a_buf frames;
 };
@@ -59,8 +61,11 @@ struct d_gateway {
 /* ---- crew.c ---- */
 
 int d_gw_crew_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
-/* Gives v->batch to every worker; when all have applied it, d_gw_link_applied() is called. */
+/* Gives v->batch to every worker; when all have applied it, and what it takes away is on disk,
+ * d_gw_link_applied() is called, for one batch after the other. */
 void d_gw_crew_apply(struct d_gateway *g);
+/* The view's file has grown up to view.kept. `ctx` is the gateway. */
+void d_gw_crew_kept(void *ctx);
 /* Every worker hands its part in, then done(ctx). */
 void d_gw_crew_gather(struct d_gateway *g, void (*done)(void *ctx), void *ctx);
 /* Stops taking connections; loop stops when the last request has ended. */

@@ -39,6 +39,12 @@ static void record_free(struct d_gw_view *v, struct d_gw_record *r)
     a_free(r);
 }
 
+/* A restart from the file as it is would bring back what this batch changed or removed. */
+static void batch_takes(struct d_gw_view *v)
+{
+    v->takes = v->batches;
+}
+
 static struct d_gw_record *record_set(struct d_gw_view *v, char kind, struct a_view id, struct a_view frame)
 {
     struct d_gw_record *r = record_find(v, kind, id);
@@ -47,6 +53,8 @@ static struct d_gw_record *record_set(struct d_gw_view *v, char kind, struct a_v
         r->key = key_make(kind, id);
         r->since_batch = v->batches;
         a_map_put_str(&v->records, &r->by_key, r->key);
+    } else if (!a_view_equal(a_buf_view(&r->frame), frame)) {
+        batch_takes(v);
     }
     a_buf_reset(&r->frame);
     a_buf_add_view(&r->frame, frame);
@@ -70,8 +78,10 @@ static void endpoint_set(struct d_gw_view *v, const struct wire_sl_endpoint *m, 
 static void record_drop(struct d_gw_view *v, char kind, struct a_view id)
 {
     struct d_gw_record *r = record_find(v, kind, id);
-    if (r != NULL)
-        record_free(v, r);
+    if (r == NULL)
+        return;
+    batch_takes(v);
+    record_free(v, r);
 }
 
 static void frame_merge(struct d_gw_view *v, const struct wire_sl_message *m, struct a_view frame)
@@ -109,6 +119,7 @@ static bool frames_each(struct d_gw_view *v, struct a_view bytes,
 /* ---- batches ---- */
 
 static void save_later(struct d_gw_view *v);
+static void save_now(void *ctx);
 
 static void batch_merge(struct d_gw_view *v)
 {
@@ -120,8 +131,10 @@ static void batch_merge(struct d_gw_view *v)
     a_assert(ok);
     a_map_foreach (l, &v->records) {
         struct d_gw_record *r = a_map_entry(l, struct d_gw_record, by_key);
-        if (!r->marked)
-            record_free(v, r);
+        if (r->marked)
+            continue;
+        batch_takes(v);
+        record_free(v, r);
     }
 }
 
@@ -151,7 +164,10 @@ bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m, const 
     v->sequence = m->view_end.sequence;
     v->server = *server;
     batch_merge(v);
-    save_later(v);
+    if (v->takes == v->batches)
+        save_now(v);
+    else
+        save_later(v);
     return true;
 }
 
@@ -220,7 +236,8 @@ static void file_make(struct d_gw_view *v, struct a_buf *b)
 static void file_write(struct d_gw_view *v)
 {
     A_ERROR_AUTO struct a_error error = {0};
-    if (sys_file_write_atomic(v->path, v->saved.ptr, v->saved.len, 0600, &error) != 0)
+    v->save_rc = sys_file_write_atomic(v->path, v->saved.ptr, v->saved.len, 0600, &error);
+    if (v->save_rc != 0)
         sys_log(ERROR, "gateway", "view.not_saved", "the routes cannot be kept", SYS_ERR(&error));
 }
 
@@ -233,18 +250,30 @@ static void save_done(void *ctx, bool cancelled)
 {
     struct d_gw_view *v = ctx;
     v->saving = false;
-    if (cancelled || v->save_again)
+    if (cancelled || v->save_rc != 0) {
+        save_later(v); /* the disk may have room by then */
+        return;
+    }
+    v->kept = v->making;
+    if (v->takes > v->kept)
+        save_now(v);
+    else if (v->save_again)
         save_later(v);
+    if (v->on_kept != NULL)
+        v->on_kept(v->ctx);
 }
 
 static void save_now(void *ctx)
 {
     struct d_gw_view *v = ctx;
+    if (v->path == NULL)
+        return;
     if (v->saving) {
         v->save_again = true;
         return;
     }
     v->save_again = false;
+    v->making = v->batches;
     file_make(v, &v->saved);
     v->saving = sys_pool_submit(v->pool, v->loop, &v->save_work, save_run, save_done, v) == 0;
     if (!v->saving)
@@ -289,16 +318,18 @@ bool d_gw_view_load(struct d_gw_view *v)
     v->in_batch = false;
     a_buf_add_view(&v->batch, a_buf_view(&bytes));
     batch_merge(v);
+    v->kept = v->batches;
     return true;
 }
 
 int d_gw_view_open(struct d_gw_view *v, struct sys_loop *loop, const char *folder, unsigned workers,
                    struct a_error *reterr)
 {
-    *v = (struct d_gw_view){.loop = loop, .workers = workers};
+    *v = (struct d_gw_view){.loop = loop, .workers = workers, .kept = UINT64_MAX};
     sys_timer_init(&v->save_timer, loop, save_now, v);
     if (folder[0] == '\0')
         return 0;
+    v->kept = 0;
     int rc = sys_dir_make(folder, 0700, reterr);
     if (rc == 0)
         rc = sys_pool_new(SYS_POOL_IO, 1, 0, &v->pool, reterr);
@@ -311,8 +342,8 @@ void d_gw_view_close(struct d_gw_view *v)
 {
     if (v->loop == NULL)
         return;
-    bool unsaved = v->path != NULL && (sys_timer_is_set(&v->save_timer) || v->save_again);
     sys_pool_free(v->pool);
+    bool unsaved = v->path != NULL && v->kept < v->batches;
     v->pool = NULL;
     if (unsaved) {
         file_make(v, &v->saved);

@@ -2,7 +2,11 @@
  *
  * What comes between VIEW_BEGIN and VIEW_END is one batch, applied whole or, when the connection breaks
  * inside it, not at all. The frames of each route and endpoint are kept, so that the folder --data holds a
- * snapshot from which a gateway serves after a restart with every server away. */
+ * snapshot from which a gateway serves after a restart with every server away.
+ *
+ * What a batch takes away must not come back by that: the server stops a unit once its withdrawal is
+ * acknowledged. So such a batch is written at once, and acknowledged when it is on disk (`kept`); what only
+ * adds is written with the next one, or a second later. */
 #ifndef D_GATEWAY_VIEW_H
 #define D_GATEWAY_VIEW_H
 
@@ -51,6 +55,12 @@ struct d_gw_view {
     struct sys_work save_work;
     struct a_buf saved;
     bool saving, save_again;
+    int save_rc;
+    uint64_t takes;  /* the last batch that took something away */
+    uint64_t making; /* batches in the file that is being written */
+    uint64_t kept;   /* batches that are on disk; without a folder all are, as far as anyone waits for it */
+    void (*on_kept)(void *ctx); /* `kept` rose; set before the first batch, may be NULL */
+    void *ctx;
 };
 
 /* `folder` is made when it is missing; "" = nothing is kept. */
