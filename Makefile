@@ -28,15 +28,16 @@ sanitize:
 fuzz:
 	@tools/fuzz $(FUZZ_SECONDS)
 
-# Worlds with random faults. SEEDS=1000000 searches so many, SEED=17 prints the trace of that one alone, MUTANTS=1 also plants
-# each bug of tests/sim/mutants and wants it found. Without any of them: as in `make test`.
+# Worlds with random faults. SEEDS=1000000 searches so many with all cores (JOBS=1: with one) until one fails, with ALL=1 to the
+# end, and names all that failed. SEED=17 prints the trace of that one alone, MUTANTS=1 also plants each bug of
+# tests/sim/mutants and wants it found. Without any of them: as in `make test`.
 sim: all
 ifneq ($(SEED),)
 	@$(BUILD)/tests/sim/sim --seed $(SEED) --seeds 1
 else ifneq ($(MUTANTS),)
 	@tests/sim/mutants/run --build $(BUILD) --seeds $(or $(SEEDS),200)
 else ifneq ($(SEEDS),)
-	@$(BUILD)/tests/sim/sim --seeds $(SEEDS)
+	@$(BUILD)/tests/sim/sim --seeds $(SEEDS) --jobs $(or $(JOBS),$(shell nproc)) $(if $(ALL),--all)
 else
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite sim
 endif

@@ -2,22 +2,23 @@
  * and, once the faults have healed, everything wanted is there, nothing else, and no request fails. And
  * golden scenarios, whose whole trace is a file.
  *
- *   sim [--seeds N] [--seed S]     N worlds from seed S on (SIM_SEEDS, SIM_SEED; 1000 from 1); ends at the
- * first that fails. One alone prints its trace sim --golden NAME [FILE]       prints the scenario's trace, or
- * compares it with FILE */
+ *   sim [--seeds N] [--seed S] [--jobs J] [--all]
+ *       N worlds from seed S on (SIM_SEEDS, SIM_SEED; 1000 from 1) in J processes (1); ends at the first that
+ *       fails, or names all that do. One alone prints its trace
+ *   sim --golden NAME [FILE]
+ *       prints the scenario's trace, or compares it with FILE */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/text.h"
 #include "lib/sim.h"
+#include "search.h"
 
 #define CHAOS_MS 60000
 #define HEAL_MS (25 * 60 * 1000)
 #define CALM_MS 12000 /* of traffic in a healed world, in which nothing fails */
-#define PROGRESS_S 10
 
 /* ---- a search ---- */
 
@@ -63,60 +64,6 @@ static void search_one(struct sim *sim, uint64_t seed, bool tracing)
     sim->asking = false;
     sim_run(sim, sim->now + 2 * CALM_MS, NULL);
     check_gateways_idle(sim);
-}
-
-static void counts_print(const uint64_t counts[COUNT_N], uint64_t n, uint64_t first, double seconds)
-{
-    printf("%llu worlds from seed %llu:", (unsigned long long)n, (unsigned long long)first);
-    for (int i = 0; i < COUNT_N; i++)
-        printf("%s %llu %s", i > 0 ? "," : "", (unsigned long long)counts[i], sim_count_names[i]);
-    printf("\n%.1f s, %.0f seeds/s\n", seconds, (double)n / A_MAX(seconds, 0.001));
-}
-
-static double seconds_since(const struct timespec *from)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - from->tv_sec) + (double)(now.tv_nsec - from->tv_nsec) / 1e9;
-}
-
-static void failure_print(const struct sim *sim)
-{
-    printf("seed %llu at %llu ms: %s\nagain, with its scenario: make sim SEED=%llu\n",
-           (unsigned long long)sim->seed, (unsigned long long)sim->now, sim->failure,
-           (unsigned long long)sim->seed);
-}
-
-static int search(uint64_t first, uint64_t n)
-{
-    uint64_t counts[COUNT_N] = {0};
-    struct sim *sim = a_new(struct sim);
-    struct timespec start;
-    bool failed = false;
-    double told = 0;
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    for (uint64_t seed = first; seed < first + n && !failed; seed++) {
-        search_one(sim, seed, n == 1);
-        for (int i = 0; i < COUNT_N; i++)
-            counts[i] += sim->counts[i];
-        if (sim->trace.len > 0)
-            printf("%s", sim->trace.ptr);
-        failed = sim->failed;
-        if (failed)
-            failure_print(sim);
-        sim_deinit(sim);
-        double now = seconds_since(&start);
-        if (now - told < PROGRESS_S)
-            continue;
-        told = now;
-        printf("seed %llu: %.1f %% after %.0f s, %.0f seeds/s\n", (unsigned long long)seed,
-               100.0 * (double)(seed - first + 1) / (double)n, now, (double)(seed - first + 1) / now);
-        fflush(stdout);
-    }
-    a_free(sim);
-    if (!failed)
-        counts_print(counts, n, first, seconds_since(&start));
-    return failed ? 1 : 0;
 }
 
 /* ---- golden ---- */
@@ -203,18 +150,24 @@ static uint64_t number(const char *text, uint64_t fallback)
 
 int main(int argc, char **argv)
 {
-    uint64_t seeds = number(getenv("SIM_SEEDS"), 1000), seed = number(getenv("SIM_SEED"), 1);
+    struct search_options o = {
+        .first = number(getenv("SIM_SEED"), 1), .n = number(getenv("SIM_SEEDS"), 1000), .jobs = 1};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-            seeds = number(argv[++i], seeds);
+            o.n = number(argv[++i], o.n);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-            seed = number(argv[++i], seed);
+            o.first = number(argv[++i], o.first);
+        else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
+            o.jobs = number(argv[++i], o.jobs);
+        else if (strcmp(argv[i], "--all") == 0)
+            o.all = true;
         else if (strcmp(argv[i], "--golden") == 0 && i + 1 < argc)
             return golden(argv[i + 1], i + 2 < argc ? argv[i + 2] : NULL);
         else {
-            fprintf(stderr, "usage: sim [--seeds N] [--seed S] | --golden deploy|drain|lose-node [FILE]\n");
+            fprintf(stderr, "usage: sim [--seeds N] [--seed S] [--jobs J] [--all] | --golden "
+                            "deploy|drain|lose-node [FILE]\n");
             return 2;
         }
     }
-    return search(seed, seeds);
+    return o.n == 1 ? search_replay(o.first, search_one) : search(&o, search_one);
 }
