@@ -35,7 +35,7 @@ struct kube_pod {
     bool scheduled;            /* spec.nodeName is set */
     bool unschedulable;        /* condition PodScheduled is False for Unschedulable */
     bool disrupted;            /* condition DisruptionTarget: it is being evicted or pre-empted */
-    uint8_t zero[7];
+    uint8_t zero[3];
 };
 
 extern const struct kube_kind kube_kind_pod;

@@ -26,8 +26,8 @@
 #include "wire/schema.h"
 
 #define KUBE_NAMESPACE_MAX 63
-#define KUBE_AGENT_CONTAINER "agent" /* in template.spec.containers: additions to the agent's own container  \
-                                      */
+/* An entry of this name in template.spec.containers adds to the agent's own container. */
+#define KUBE_AGENT_CONTAINER "agent"
 
 /* What a change of a field costs (wire_field.class). */
 enum kube_pool_class {

@@ -34,7 +34,8 @@
 struct kube_lines {
     struct a_buf kept;
     struct a_view chunk; /* not consumed yet; the caller's */
-    bool cut;            /* `kept` holds a whole line that was handed out */
+    bool given;          /* `kept` is a line that was handed out */
+    bool skipping;       /* to the end of a line that is too long */
 };
 
 void kube_lines_deinit(struct kube_lines *l); /* safe twice */
@@ -59,8 +60,8 @@ struct kube_row {
     struct kube_slice uid;     /* of metadata, as is the version */
     struct kube_slice version; /* opaque */
     uint16_t name_at;          /* in the key */
-    uint16_t n_fields;         /* bytes of the kind's struct, which follows */
-    uint32_t n_texts;          /* bytes of the text area, which follows that */
+    uint16_t n_texts;          /* bytes of the kind's own texts, with which the text area begins */
+    uint16_t n_fields;         /* bytes of the kind's struct, rounded up to 8; the text area follows it */
     uint32_t mark;             /* the list that named it last */
     uint64_t data[];
 };
@@ -76,7 +77,7 @@ enum kube_part {
     KUBE_PART_OBJECT,
 };
 
-/* Where a kind's reader puts texts; at most 64 KiB a row: longer ones are cut off. */
+/* Where a kind's reader puts texts; at most 16 KiB a row: what is longer is cut off. */
 struct kube_texts {
     struct a_buf bytes; /* the row's */
     struct a_buf room;  /* for unescaping */
