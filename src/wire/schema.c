@@ -151,6 +151,8 @@ static bool scalar_ok(struct a_arena *arena, const struct wire_field *f, enum wi
         return v->type == WIRE_VALUE_BOOL;
     case WIRE_INT:
         return v->type == WIRE_VALUE_INT && v->integer >= f->min && v->integer <= f->max;
+    case WIRE_NUMBER:
+        return (v->type == WIRE_VALUE_INT || v->type == WIRE_VALUE_DOUBLE) && wire_value_number(v, -1) >= 0;
     case WIRE_BYTES:
         return a_text_bytes(text, &x);
     case WIRE_CPU:
@@ -252,6 +254,7 @@ const char *wire_kind_name(enum wire_kind kind)
         [WIRE_LABEL] = "a name (a-z, 0-9 and inner '-', at most 40 characters)",
         [WIRE_BOOL] = "true or false",
         [WIRE_INT] = "a whole number",
+        [WIRE_NUMBER] = "a number, 0 or more",
         [WIRE_BYTES] = "a quantity of bytes such as 2Gi",
         [WIRE_CPU] = "a number of cores such as 2, 0.5 or 250m",
         [WIRE_DURATION] = "a duration such as 30s",

@@ -47,6 +47,7 @@ enum wire_kind {
     WIRE_LABEL, /* DNS label of at most 40 characters */
     WIRE_BOOL,
     WIRE_INT,
+    WIRE_NUMBER,   /* whole or not; not negative */
     WIRE_BYTES,    /* quantity: 2Gi */
     WIRE_CPU,      /* quantity: 2, 0.5, 250m */
     WIRE_DURATION, /* 30s */

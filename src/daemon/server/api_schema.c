@@ -711,6 +711,8 @@ static struct wire_value *spec_type(struct a_arena *arena, const struct wire_fie
         return type_make(arena, "boolean");
     case WIRE_INT:
         return type_make(arena, "integer");
+    case WIRE_NUMBER:
+        return type_make(arena, "number");
     case WIRE_BYTES:
     case WIRE_CPU:
     case WIRE_DURATION:
