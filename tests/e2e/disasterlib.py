@@ -91,7 +91,9 @@ class World(Platform):
         if not self.disks:
             return words
         if words[1] != "up":
-            return ["nsenter", f"--mount=/proc/{self.pid('up')}/ns/mnt", *words]
+            # its root, too: a mount namespace has its own, which is not ours where we are in a chroot
+            up = f"/proc/{self.pid('up')}"
+            return ["nsenter", f"--mount={up}/ns/mnt", f"--root={up}/root", *words]
         mounts = [f"mkdir -p {self.data}/{d} && mount -t tmpfs -o size={n} tmpfs {self.data}/{d}" for d, n in self.disks.items()]
         return ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, 'exec "$@"']), "sh", *words]
 

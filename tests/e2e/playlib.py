@@ -305,8 +305,16 @@ class Platform:
             [self.program, *map(str, words)], env=self.environment(**(env or {})), text=True, stdin=subprocess.DEVNULL,
             capture_output=True, timeout=timeout, **options,
         )  # fmt: skip
-        assert status is None or done.returncode == status, f"astra {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        told = f"astra {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert status is None or done.returncode == status, told + self._why_ended()
         return done
+
+    def _why_ended(self):
+        """For a failed assertion: nothing while the server runs, else its end and its last words."""
+        if self.process.poll() is None:
+            return ""
+        last = (self.folder / "server.log").read_text(errors="replace").splitlines()[-15:]
+        return "\n".join([f"the server ended with {self.process.returncode}; its log ends:", *last])
 
     def json(self, *words, **options):
         return json.loads(self.astra(*words, "-o", "json", **options).stdout)
