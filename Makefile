@@ -19,6 +19,10 @@ setup:
 test: setup
 	@tools/test $(SUITES)
 
+# The tests on real Kubernetes; builds it first where that was not done (8 minutes, once).
+test-kube: setup
+	@tools/test kube-setup kube
+
 lint: all
 	@tools/lint
 
@@ -78,4 +82,4 @@ fmt:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz build-cov
 
-.PHONY: all setup demo test lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean
+.PHONY: all setup demo test test-kube lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean

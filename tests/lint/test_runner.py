@@ -60,6 +60,20 @@ def test_what_goes_wrong_fails_and_the_next_suite_runs(runner, capfd, command, p
     assert capfd.readouterr().out.splitlines()[-1] == f"{passed + 5} passed, {failed} failed"
 
 
+def test_a_suite_left_out_says_why(tmp_path, monkeypatch, capfd):
+    """Kubernetes is built for whoever names kube-setup and where CI is set; nobody else waits for it."""
+    module = load("runner", "tools/test")
+    for name, value in (("OUT", tmp_path), ("no_kubernetes", lambda named: "not built")):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.delenv("CI", raising=False)
+    suite = module.Suite("kube-setup", 1, ["true"], lambda suite, log: (1, 0, 0), why_not=module.no_kubernetes_wanted)
+    assert module.run_or_skip(suite, False) == (0, 0, 1, ["skipped: not built"])
+    assert capfd.readouterr().out == "skipped: not built\n"
+    assert module.run_or_skip(suite, True) == (1, 0, 0, [])
+    monkeypatch.setenv("CI", "true")
+    assert module.run_or_skip(suite, False) == (1, 0, 0, [])
+
+
 def test_counts_cases_of_cmocka_and_crashed_programs(tmp_path):
     module = load("runner", "tools/test")
     tests = [

@@ -1,0 +1,32 @@
+"""What all tests on real Kubernetes share: the control planes live as long as the run, each test's objects in a namespace of its own."""
+
+import re
+
+import kubelib
+import pytest
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory):
+    why = kubelib.why_not()
+    if why:
+        pytest.skip(why)
+    with kubelib.Etcd(tmp_path_factory.mktemp("etcd")) as etcd:
+        yield etcd
+
+
+@pytest.fixture(scope="session")
+def plane(etcd, tmp_path_factory):
+    """The control plane that tests share who do it no harm."""
+    with kubelib.ControlPlane("shared", tmp_path_factory.mktemp("plane"), etcd) as plane:
+        yield plane
+
+
+@pytest.fixture
+def namespace(plane, request):
+    """A namespace of the shared control plane for one test, with its default service account."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    plane.api.create("namespaces", {"metadata": {"name": name}})
+    kubelib.wait_for("its service account", lambda: plane.api.get("serviceaccounts", "default", name), 60)
+    yield name
+    plane.api.delete("namespaces", name)
