@@ -123,14 +123,14 @@ class Request:
 class Replica:
     """An upstream server: script(request) answers each request, whose body was read before unless `early`."""
 
-    def __init__(self, script=None, early=False):
+    def __init__(self, script=None, early=False, port=0):
         self.script = script or (lambda r: r.answer(b"ok"))
         self.early = early
         self.requests = []
         self.connections = 0
         self.gone = 0
         self.sockets = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

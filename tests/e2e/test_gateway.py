@@ -860,6 +860,62 @@ def test_no_acknowledgement_while_the_view_cannot_be_kept(make):
     assert kept(world) == {f"e{a.port}": "DRAINING"}
 
 
+def endpoints(world):
+    return {e["id"] for e in world.routes()["endpoints"]}
+
+
+def test_a_port_that_was_given_back_is_not_used_without_a_server(make):
+    """It may be another app's by then: who was seen refusing is given up, who went on answering is not."""
+    world, a, b = make(port_rest="6s"), Replica(lambda r: r.answer(b"a")), Replica(lambda r: r.answer(b"b"))
+    world.serve(a, b, idempotent=True)
+    world.server.close()
+    until(lambda: world.routes()["stale"])
+    port = a.port
+    a.kill()
+    until(lambda: endpoints(world) == {f"e{b.port}"}, what="it is given up")
+    other = Replica(lambda r: r.answer(b"another app"), port=port)
+    time.sleep(6.5)  # the rest, and more: nothing to wait for, b stays
+    assert endpoints(world) == {f"e{b.port}"}
+    assert {world.ask().body for _ in range(8)} == {b"b"} and not other.requests
+    world.stop(signal.SIGKILL)
+    world.server = None
+    world.start()  # at once: what was seen a moment ago is served
+    assert {world.ask().body for _ in range(4)} == {b"b"} and not other.requests
+
+
+def test_a_view_that_nobody_saw_for_long_is_not_used(make):
+    world, a = make(port_rest="6s"), Replica()
+    world.serve(a)
+    view, seen = (world.folder / "data" / name for name in ("view", "seen"))
+    until(view.exists, what="the view is kept")
+    until(lambda: seen.exists() and seen.stat().st_mtime_ns > view.stat().st_mtime_ns, what="its time is kept")
+    world.server.close()
+    world.server = None
+    world.stop(signal.SIGKILL)
+    time.sleep(3.5)  # more than half of the rest
+    world.start()
+    assert world.ask().status == 503 and endpoints(world) == set() and not a.requests
+    assert len(world.routes()["routes"]) == 1
+
+
+def test_asleep_for_longer_than_ports_rest(make):
+    world, a = make(port_rest="6s"), Replica(lambda r: r.answer(b"a"))
+    world.serve(a)
+    port = a.port
+    world.process.send_signal(signal.SIGSTOP)
+    a.kill()
+    time.sleep(3.5)
+    other = Replica(lambda r: r.answer(b"another app"), port=port)
+    client = world.client()
+    client.send("GET /ocr HTTP/1.1\r\nhost: x\r\n\r\n")
+    world.server.forget_peer()
+    world.process.send_signal(signal.SIGCONT)
+    world.server.wait("SUBSCRIBE")  # it does not trust the connection it had
+    assert client.answer().status == 503 and not other.requests
+    world.view(world.route(), world.endpoint(other, unit="ocr-bbbbb"), snapshot=True)
+    assert world.ask().body == b"another app"
+
+
 def test_a_spoilt_file_does_not_stop_it(make, tmp_path):
     world = make()
     world.serve(Replica())

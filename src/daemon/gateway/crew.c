@@ -86,6 +86,7 @@ static void batches_finish(struct d_gateway *g)
 void d_gw_crew_kept(void *ctx)
 {
     batches_finish(ctx);
+    d_gw_vouch_kept(ctx);
 }
 
 static void part_take(struct d_gateway *g, struct d_gw_part *p)

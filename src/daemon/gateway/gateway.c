@@ -79,6 +79,7 @@ static void view_restore(struct d_gateway *g)
             "the routes of the last run are served until a server tells better",
             SYS_U64("records", g->view.records.len));
     d_gw_crew_apply(g);
+    d_gw_vouch_restored(g);
 }
 
 static int ready_tell(struct d_gateway *g, struct a_error *reterr)
@@ -105,6 +106,7 @@ static int gateway_start(struct d_gateway *g, struct a_error *reterr)
         rc = d_gw_view_open(&g->view, g->loop, g->options.data, g->n_workers, reterr);
     g->view.on_kept = d_gw_crew_kept;
     g->view.ctx = g;
+    d_gw_vouch_start(g);
     if (rc == 0)
         rc = d_gw_crew_start(g, reterr);
     if (rc == 0)
@@ -133,6 +135,7 @@ static void gateway_end(struct d_gateway *g)
         d_gw_crew_stop(g);
         d_gw_access_log_free(a_steal(&g->access));
         d_gw_view_close(&g->view);
+        d_gw_vouch_stop(g);
         sys_signal_close(a_steal(&g->term));
         sys_signal_close(a_steal(&g->interrupt));
         sys_signal_close(a_steal(&g->hangup));

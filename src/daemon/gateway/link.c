@@ -169,6 +169,8 @@ static void link_lost(struct d_gateway *g)
     d_identity_use_link(&g->identity, NULL);
     g->link = NULL;
     g->welcome = false;
+    if (!g->stale)
+        d_gw_vouch_all(g);
     g->stale = true;
     d_gw_view_break(&g->view);
 }
@@ -233,6 +235,15 @@ static void link_closed(void *ctx, struct net_link *l, int rc, const char *why)
     link_lost(g);
     sys_log(WARN, "gateway", "link.down", "the server is away; the routes it told last are served",
             SYS_STR("why", why));
+    net_dialer_again(g->dialer);
+}
+
+void d_gw_link_again(struct d_gateway *g)
+{
+    if (g->link == NULL)
+        return;
+    net_link_close(g->link);
+    link_lost(g);
     net_dialer_again(g->dialer);
 }
 

@@ -37,6 +37,7 @@
     X(TIME, idle_ms, "idle-timeout", "75s", "of a client's connection between two requests") \
     X(TIME, connect_ms, "connect-timeout", "1s", "to a replica") \
     X(TIME, upstream_idle_ms, "upstream-idle", "60s", "a replica's connection is kept; Ray closes after 90 s") \
+    X(TIME, port_rest_ms, "port-rest", "150s", "nodes give a port to nobody else for so long; as the agents have it") \
     X(TIME, drain_ms, "drain-timeout", "60s", "for requests under way after SIGTERM")
 /* clang-format on */
 

@@ -5,6 +5,7 @@
 
 #include "daemon/gateway/options.h"
 #include "daemon/gateway/view.h"
+#include "daemon/gateway/vouch.h"
 #include "daemon/gateway/worker.h"
 #include "daemon/identity.h"
 #include "net/http_server.h"
@@ -28,6 +29,7 @@ struct d_gateway {
     unsigned n_workers;
     struct d_gw_access_log *access;
     struct d_gw_view view;
+    struct d_gw_vouch vouch;
     bool has_view, stale; /* stale: no server stands behind it now */
     struct a_list batches;
     uint64_t *applied; /* by worker */
@@ -76,6 +78,8 @@ void d_gw_crew_stop(struct d_gateway *g);
 
 int d_gw_link_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
 void d_gw_link_stop(struct d_gateway *g);
+/* Gives the connection up and dials anew. */
+void d_gw_link_again(struct d_gateway *g);
 void d_gw_link_applied(struct d_gateway *g, const struct d_gw_batch *b);
 /* Endpoints' reports, of those that changed. */
 void d_gw_link_report_endpoints(struct d_gateway *g);

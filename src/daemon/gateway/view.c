@@ -23,7 +23,7 @@ static char *key_make(char kind, struct a_view id)
     return a_buf_steal(&key);
 }
 
-static struct d_gw_record *record_find(struct d_gw_view *v, char kind, struct a_view id)
+static struct d_gw_record *record_find(const struct d_gw_view *v, char kind, struct a_view id)
 {
     A_AUTOFREE char *key = key_make(kind, id);
     struct a_map_link *l = a_map_get_str(&v->records, key);
@@ -33,6 +33,7 @@ static struct d_gw_record *record_find(struct d_gw_view *v, char kind, struct a_
 static void record_free(struct d_gw_view *v, struct d_gw_record *r)
 {
     a_map_remove(&v->records, &r->by_key);
+    a_list_remove(&r->due);
     a_buf_deinit(&r->frame);
     a_free(r->in_flight);
     a_free(r->key);
@@ -201,6 +202,11 @@ void d_gw_view_count(struct d_gw_view *v, const struct d_gw_part *part)
         if (r != NULL && part->applied >= r->since_batch)
             endpoint_count(r, part->worker, &part->endpoints[i]);
     }
+}
+
+struct d_gw_record *d_gw_view_endpoint(const struct d_gw_view *v, struct a_view id)
+{
+    return record_find(v, 'e', id);
 }
 
 uint64_t d_gw_record_in_flight(const struct d_gw_view *v, const struct d_gw_record *r)

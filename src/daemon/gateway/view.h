@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "daemon/gateway/part.h"
 #include "sys/loop.h"
@@ -29,6 +30,8 @@ struct d_gw_record {
     uint64_t since_batch; /* parts of workers that had not applied this one speak of another endpoint */
 
     bool is_endpoint, dirty;
+    uint64_t seen_ms;  /* vouch.h: when it surely was at its place; 0 = not known */
+    struct a_list due; /* d_gw_vouch.due */
     enum wire_sl_endpoint_state state;
     struct a_app_ref app;
     struct a_unit_name unit;
@@ -77,6 +80,8 @@ bool d_gw_view_take(struct d_gw_view *v, const struct wire_sl_message *m, const 
 void d_gw_view_break(struct d_gw_view *v);
 /* What a worker counted at the endpoints. */
 void d_gw_view_count(struct d_gw_view *v, const struct d_gw_part *part);
+/* NULL: the view has none of that id. */
+struct d_gw_record *d_gw_view_endpoint(const struct d_gw_view *v, struct a_view id);
 uint64_t d_gw_record_in_flight(const struct d_gw_view *v, const struct d_gw_record *r);
 
 #endif
