@@ -123,7 +123,8 @@ struct gw_request {
     struct gw_endpoint *endpoint; /* of the attempt under way, or where it is held */
     struct a_unit_name last_unit; /* where it was sent last */
     uint64_t begun_ms, sent_ms;
-    uint32_t tries, lost;         /* attempts; those whose connection broke */
+    uint64_t wait_until_ms;       /* in the queue */
+    uint32_t tries, lost;         /* attempts; the endpoints whose connections broke */
     uint64_t tried[GW_TRIED_MAX]; /* hashes of the endpoints tried */
     bool safe_method;             /* GET, HEAD, OPTIONS, TRACE, PUT, DELETE (RFC 9110, 9.2.2) */
     bool replayable;              /* the whole body is kept; the daemon clears it when it is not */

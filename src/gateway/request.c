@@ -11,6 +11,8 @@
 #define ASIDE_MIN_MS                                                                                         \
     250 /* long enough for a poll of Serve (250 ms when it is busy) to tell of a dead replica */
 #define ASIDE_MAX_MS 30000
+#define AGAIN_MAX_MS                                                                                         \
+    1000 /* a replica that Ray starts again is there after some seconds: a few tries must reach so far */
 #define FIT_MAX 256 /* candidates looked at for one pick; more are sampled by where the array starts */
 
 static uint64_t endpoint_key(const struct gw_endpoint *e)
@@ -68,35 +70,54 @@ void gw_endpoint_check_drained(struct gw *gw, struct gw_endpoint *e)
 
 /* ---- choosing ---- */
 
-static bool was_tried(const struct gw_request *req, const struct gw_endpoint *e)
+/* By one of the request's first `tries` attempts. */
+static bool was_tried(const struct gw_request *req, const struct gw_endpoint *e, uint32_t tries)
 {
-    if (req->tries == 0)
+    if (tries == 0)
         return false;
     uint64_t key = endpoint_key(e);
-    for (uint32_t i = 0; i < A_MIN(req->tries, (uint32_t)GW_TRIED_MAX); i++)
+    for (uint32_t i = 0; i < A_MIN(tries, (uint32_t)GW_TRIED_MAX); i++)
         if (req->tried[i] == key)
             return true;
     return false;
 }
 
+/* 7: when a request may go back to an endpoint that failed it. Its first failure may have been that of an old
+ * connection. */
+static uint64_t again_ms(const struct gw_endpoint *e)
+{
+    return e->failures_in_a_row < 2 ? 0 : A_MIN(e->aside_until_ms, e->failed_at_ms + AGAIN_MAX_MS);
+}
+
 struct choice {
     struct gw_endpoint *fit[FIT_MAX];
     size_t n;
-    struct gw_endpoint *aside; /* the least recently failed of the suspects with room */
-    bool full;                 /* a good one exists, but has no room */
+    struct gw_endpoint *aside;  /* the least recently failed of the suspects with room */
+    bool full;                  /* a good one exists, but has no room */
+    struct gw_endpoint *paused; /* the first suspect with room to which this request may go back, later */
 };
+
+static void choice_add_suspect(struct choice *c, struct gw_endpoint *e, bool tried, uint64_t now_ms)
+{
+    bool early = tried && again_ms(e) > now_ms;
+    if (early && (c->paused == NULL || again_ms(e) < again_ms(c->paused)))
+        c->paused = e;
+    if (!early && (c->aside == NULL || e->failed_at_ms < c->aside->failed_at_ms))
+        c->aside = e;
+}
 
 static void choice_look(struct choice *c, const struct gw_request *req, struct gw_endpoint *e,
                         bool other_unit, uint64_t now_ms)
 {
+    bool tried = was_tried(req, e, req->tries);
     bool room = e->in_flight < endpoint_cap(req->route, e);
     bool probing =
         e->failures_in_a_row > 0 && e->in_flight > 0; /* one request finds out whether it is well */
-    bool suspect = e->aside_until_ms > now_ms || probing || was_tried(req, e) ||
+    bool suspect = e->aside_until_ms > now_ms || probing || tried ||
                    (other_unit && strcmp(e->unit.s, req->last_unit.s) == 0);
     if (suspect) {
-        if (room && (c->aside == NULL || e->failed_at_ms < c->aside->failed_at_ms))
-            c->aside = e;
+        if (room)
+            choice_add_suspect(c, e, tried, now_ms);
     } else if (!room) {
         c->full = true;
     } else if (c->n < FIT_MAX) {
@@ -113,9 +134,15 @@ static bool has_replica(const struct gw_route *r)
     return false;
 }
 
+/* What the request is to wait for when there is no endpoint for it. */
+struct obstacle {
+    bool full;
+    uint64_t again_ms; /* when it may go back to an endpoint; else A_NEVER */
+};
+
 /* `last`: else the request is refused; then a suspect with room is better than none. */
 static struct gw_endpoint *choose(struct gw *gw, const struct gw_request *req, uint64_t now_ms, bool last,
-                                  bool *ret_full)
+                                  struct obstacle *ret)
 {
     struct gw_route *r = req->route;
     struct choice c = {.n = 0};
@@ -128,9 +155,11 @@ static struct gw_endpoint *choose(struct gw *gw, const struct gw_request *req, u
                 choice_look(&c, req, e, pass == 0, now_ms); /* a re-send looks for another unit first */
         }
     }
-    *ret_full = c.full;
+    *ret = (struct obstacle){c.full, c.paused != NULL ? again_ms(c.paused) : A_NEVER};
     if (c.n > 0)
         return c.fit[r->policy->pick(c.fit, c.n, now_ms, &gw->random)];
+    if (last && c.aside == NULL)
+        return c.paused;
     return c.full && !last ? NULL : c.aside; /* 7 */
 }
 
@@ -194,42 +223,44 @@ static void send(struct gw *gw, struct gw_request *req, struct gw_endpoint *e, u
 
 static void send_or_refuse(struct gw *gw, struct gw_request *req, uint64_t now_ms)
 {
-    bool full;
-    struct gw_endpoint *e = choose(gw, req, now_ms, true, &full);
+    struct obstacle why;
+    struct gw_endpoint *e = choose(gw, req, now_ms, true, &why);
     if (e != NULL)
         send(gw, req, e, now_ms);
     else
-        no_place(gw, req, full);
+        no_place(gw, req, why.full);
 }
 
-static void wait_begin(struct gw *gw, struct gw_request *req, uint64_t now_ms)
+/* again_ms: when to look again, though nothing has happened; or A_NEVER. */
+static void wait_begin(struct gw *gw, struct gw_request *req, uint64_t again_ms, uint64_t now_ms)
 {
     struct gw_route *r = req->route;
     if (r->wait_ms == 0 || gw->n_waiting >= gw->options.max_waiting) {
         send_or_refuse(gw, req, now_ms);
         return;
     }
-    wait_enter(gw, req, req->tries > 0, now_ms + r->wait_ms);
+    req->wait_until_ms = now_ms + r->wait_ms;
+    wait_enter(gw, req, req->tries > 0, A_MIN(req->wait_until_ms, again_ms));
     r->waited++;
     gw_update_add(gw, GW_WAIT, req);
 }
 
 static void send_or_wait(struct gw *gw, struct gw_request *req, uint64_t now_ms)
 {
-    bool full;
-    struct gw_endpoint *e = choose(gw, req, now_ms, false, &full);
+    struct obstacle why;
+    struct gw_endpoint *e = choose(gw, req, now_ms, false, &why);
     if (e != NULL)
         send(gw, req, e, now_ms);
     else
-        wait_begin(gw, req, now_ms);
+        wait_begin(gw, req, why.again_ms, now_ms);
 }
 
 void gw_route_serve_waiting(struct gw *gw, struct gw_route *route, uint64_t now_ms)
 {
     while (!a_list_empty(&route->waiting)) {
         struct gw_request *req = a_list_entry(route->waiting.next, struct gw_request, link);
-        bool full;
-        struct gw_endpoint *e = choose(gw, req, now_ms, false, &full);
+        struct obstacle why;
+        struct gw_endpoint *e = choose(gw, req, now_ms, false, &why);
         if (e == NULL)
             return;
         wait_leave(gw, req);
@@ -277,7 +308,7 @@ void gw_request_begin(struct gw *gw, const struct gw_event *e)
         return;
     }
     if (!a_list_empty(&req->route->waiting)) /* 1: nobody overtakes */
-        wait_begin(gw, req, e->now_ms);
+        wait_begin(gw, req, A_NEVER, e->now_ms);
     else
         send_or_wait(gw, req, e->now_ms);
 }
@@ -418,7 +449,7 @@ void gw_request_failed(struct gw *gw, const struct gw_event *e)
     if (!committed && req->state != GW_REQUEST_SENT)
         return; /* its attempt was dropped before: ABORT and failure crossed */
     bool lost_before = from->lost;
-    req->lost += e->failure == GW_FAILURE_LOST;
+    req->lost += e->failure == GW_FAILURE_LOST && !was_tried(req, from, req->tries - 1);
     if (from->state != WIRE_SL_ENDPOINT_DEAD)
         endpoint_blame(from, e->failure, e->error, req->sent_ms, e->now_ms);
     place_release(gw, req);
@@ -472,6 +503,17 @@ void gw_request_done(struct gw *gw, const struct gw_event *e)
     req->route = NULL;
 }
 
+/* The pause of an endpoint that it may go back to is over. */
+static void wait_go_on(struct gw *gw, struct gw_request *req, uint64_t now_ms)
+{
+    struct obstacle why;
+    struct gw_endpoint *e = choose(gw, req, now_ms, false, &why);
+    if (e != NULL)
+        send(gw, req, e, now_ms);
+    else
+        wait_enter(gw, req, true, A_MIN(req->wait_until_ms, why.again_ms));
+}
+
 void gw_requests_expire(struct gw *gw, uint64_t now_ms)
 {
     for (struct a_timer *t; (t = a_heap_pop(&gw->timers, now_ms)) != NULL;) {
@@ -481,8 +523,13 @@ void gw_requests_expire(struct gw *gw, uint64_t now_ms)
             give_up(gw, req, GW_FAILURE_LOST, false);
             continue;
         }
+        struct gw_route *route = req->route;
         wait_leave(gw, req);
-        send_or_refuse(gw, req, now_ms);
+        if (now_ms < req->wait_until_ms)
+            wait_go_on(gw, req, now_ms);
+        else
+            send_or_refuse(gw, req, now_ms);
+        gw_route_serve_waiting(gw, route, now_ms);
     }
 }
 

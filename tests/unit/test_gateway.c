@@ -710,6 +710,60 @@ static void test_suspect_rather_than_refusal(void **state)
     done(w, 2000, &r[2]);
 }
 
+/* 7: a dead replica that nobody has declared dead yet is not tried six times within a millisecond. */
+static void test_back_to_the_only_one_after_a_pause(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r[2];
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r[0], "POST");
+    failed(w, 1, &r[0], GW_FAILURE_LOST); /* an old connection, perhaps: at once */
+    assert_string_equal(sent_to(w, 0), "e1");
+    failed(w, 2, &r[0], GW_FAILURE_LOST);
+    assert_int_equal(w->u[0].type, GW_WAIT);
+    assert_true(r[0].lost == 1 && r[0].tries == 2); /* 4: one replica was lost, not two */
+    request(w, 3, &r[1], "POST");
+    assert_int_equal(r[1].state, GW_REQUEST_WAITING); /* 1: in its order */
+    struct gw_endpoint *e1 = gw_endpoint_find(&w->gw, A_VIEW_LIT("e1"));
+    assert_int_equal(gw_deadline(&w->gw), e1->aside_until_ms);
+    step(w, (struct gw_event){.type = GW_TIME, .now_ms = e1->aside_until_ms});
+    assert_ptr_equal(w->u[0].request, &r[0]);
+    assert_int_equal(w->n, 2); /* and those behind it */
+    failed(w, 760, &r[0], GW_FAILURE_REFUSED);
+    failed(w, 760, &r[1], GW_FAILURE_REFUSED);
+    assert_true(r[0].state == GW_REQUEST_WAITING && r[1].state == GW_REQUEST_WAITING);
+    endpoint(w, 800, "e2", "u1", WIRE_SL_ENDPOINT_UP); /* started again: all go there */
+    assert_true(r[0].state == GW_REQUEST_SENT && r[1].state == GW_REQUEST_SENT);
+    assert_string_equal(r[0].endpoint->id, "e2");
+    done(w, 900, &r[0]);
+    done(w, 900, &r[1]);
+}
+
+/* 7: with nothing else to go to, the wait's end is the last try all the same. */
+static void test_back_at_the_end_of_the_wait(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    uint64_t now_ms = 1;
+    request(w, 0, &r, "POST");
+    for (uint32_t tries = 1; tries < GW_TRIES_MAX; tries++) {
+        assert_true(r.state == GW_REQUEST_SENT && r.tries == tries);
+        failed(w, now_ms, &r, GW_FAILURE_REFUSED);
+        if (r.state == GW_REQUEST_WAITING) {
+            assert_true(gw_deadline(&w->gw) <= now_ms + 1000);
+            now_ms = gw_deadline(&w->gw);
+            step(w, (struct gw_event){.type = GW_TIME, .now_ms = now_ms});
+        }
+    }
+    assert_true(now_ms > 2000); /* long enough for a replica to come back */
+    failed(w, now_ms, &r, GW_FAILURE_REFUSED);
+    assert_int_equal(status_of(w), 502);
+    done(w, now_ms, &r);
+}
+
 static void test_report(void **state)
 {
     struct world *w = *state;
@@ -873,6 +927,8 @@ int main(void)
         T(test_drain_has_an_end),
         T(test_drain_of_streams_first),
         T(test_set_aside_and_back),
+        T(test_back_to_the_only_one_after_a_pause),
+        T(test_back_at_the_end_of_the_wait),
         T(test_limits),
         T(test_snapshot_replaces_all),
         T(test_view_is_one_change),
