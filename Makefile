@@ -52,9 +52,11 @@ demo: setup
 	@$(MAKE) -s all
 	@RETRY=$(RETRY) $(BUILD)/venv/bin/python tools/demo
 
-# Ever new seeds and inputs: make soak MINUTES=120
+# Endpoints and units come and go under load, units on Ray are killed, disasters happen to Ray. make soak PHASES=churn MINUTES=5 runs one
+# part, PHASES=search MINUTES=120 looks at ever new seeds and inputs (tools/soak --help).
 soak: setup
-	@tools/soak $(or $(MINUTES),30)
+	@$(MAKE) -s all
+	@tools/soak $(if $(MINUTES),--minutes $(MINUTES)) $(PHASES)
 
 # The whole machine from nothing, in a folder of its own: demo and test as a stranger meets them (root; 30 minutes or more).
 fresh:

@@ -3,17 +3,13 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("disasterlib")
 import disasterlib  # noqa: E402
 import fakeraylib  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[2]
+import raylib  # noqa: E402
 
 
 def pytest_configure(config):
@@ -46,15 +42,4 @@ def disaster_world(tmp_path_factory, request):
 @pytest.fixture(scope="session")
 def ray_environment(tmp_path_factory):
     """The path of a packed environment with ray[serve], made once and kept in the packer's cache."""
-    given = os.environ.get("ASTRA_TEST_ENV_RAY")
-    if given:
-        return Path(given)
-    folder = tmp_path_factory.mktemp("env")
-    (folder / "requirements.txt").write_text("ray[serve]==2.60.0\n")
-    out = folder / "env.tar.zst"
-    subprocess.run(
-        [sys.executable, "-m", "astra.envpack", "pack", str(folder / "requirements.txt"), "-o", str(out)],
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
-    )
-    return out
+    return raylib.packed(tmp_path_factory.mktemp("env"))
