@@ -270,6 +270,29 @@ def test_cut_upload_leaves_nothing(platform, api):
 # ---- apps ----
 
 
+def test_deleted_as_it_becomes_ready(platform, api):
+    """A revision that proves itself while its app is being deleted changes nothing any more."""
+    platform.node("n", cpu=100_000, memory=256 << 30)
+    put_env(api)
+
+    paths = [f"/v1/namespaces/default/apps/brief-{i}" for i in range(30)]
+
+    def at_once(method):
+        body = {path: app_doc(path.rsplit("/", 1)[1]) if method == "PUT" else None for path in paths}
+        threads = [threading.Thread(target=api.ok, args=(method, path, body[path])) for path in paths]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    for pause_s in (0.02, 0.04, 0.06, 0.08):
+        at_once("PUT")
+        time.sleep(pause_s)  # a unit takes three steps of 50 ms
+        at_once("DELETE")
+        wait_for(lambda: not api.items("/v1/apps"))
+    assert platform.process.poll() is None
+
+
 def test_deploy_scale_undo_delete(platform, api):
     platform.node("node-1", cluster="c1")
     platform.node("node-2", cluster="c2")

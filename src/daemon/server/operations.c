@@ -592,7 +592,8 @@ static int verdict_prepare(struct operation *op, struct a_error *reterr)
 {
     (void)reterr;
     struct d_app *app = d_app_by_uid(op->server, &op->uid);
-    if (app == NULL || app->orphan)
+    /* One that is being deleted may be gone before the store answers; its verdict is nobody's news. */
+    if (app == NULL || app->orphan || app->deleted)
         return 0;
     op->next = entry_of(app);
     if (op->from == 0) {
