@@ -3,7 +3,8 @@
  *
  * Events tell what is; the plan is made on a TICK, at most ten times a second, so that a burst of changes is
  * planned for once: after each batch of events look at kube_pool_deadline(), and step(TICK) when it has come.
- * Every request that an update names is answered by a RESULT, also when its answer was lost. */
+ * Every CREATE and DELETE is answered by a RESULT, also when its answer was lost. Of one update of the watch,
+ * rows come before SYNCED or STALE. */
 #ifndef KUBE_POOL_H
 #define KUBE_POOL_H
 
