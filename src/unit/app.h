@@ -48,6 +48,10 @@ struct unit_group {
     struct a_capacity capacity;
 };
 
+/* A failure domain; the numbers are those of starlink/sched, to which the server hands them on. */
+enum unit_domain { UNIT_DOMAIN_NONE, UNIT_DOMAIN_CLUSTER, UNIT_DOMAIN_ZONE, UNIT_DOMAIN_HOST };
+#define UNIT_DOMAINS 3
+
 struct unit_app {
     struct a_app_ref ref;
     uint32_t units;
@@ -60,6 +64,7 @@ struct unit_app {
     uint64_t bake_ms, progress_deadline_ms;
     bool undo;
     uint64_t drain_requests_ms, drain_streams_ms;
+    enum unit_domain spread[UNIT_DOMAINS]; /* the one that counts most first; NONE ends it */
     struct unit_route *routes; /* in the arena */
     size_t n_routes;
 };

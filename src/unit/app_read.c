@@ -142,6 +142,19 @@ static void routes_read(struct a_arena *arena, const struct wire_value *spec, st
     }
 }
 
+static void spread_read(const struct wire_value *spec, struct unit_app *app)
+{
+    static const char *const names[] = {
+        [UNIT_DOMAIN_CLUSTER] = "cluster", [UNIT_DOMAIN_ZONE] = "zone", [UNIT_DOMAIN_HOST] = "host"};
+    size_t n = 0;
+    wire_value_foreach(word, wire_value_path(spec, "placement.spread"))
+    {
+        for (size_t d = UNIT_DOMAIN_CLUSTER; d < A_ARRAY_SIZE(names) && n < UNIT_DOMAINS; d++)
+            if (a_view_is(wire_value_view(word), names[d]))
+                app->spread[n++] = (enum unit_domain)d;
+    }
+}
+
 void unit_app_read(struct a_arena *arena, const struct wire_value *tree, struct unit_app *ret)
 {
     const struct wire_value *spec = wire_value_get(tree, "spec"), *head = wire_value_get(spec, "head");
@@ -165,6 +178,7 @@ void unit_app_read(struct a_arena *arena, const struct wire_value *tree, struct 
               a_name_parse(wire_value_view(wire_value_path(tree, "metadata.namespace")), &app.ref.namespace);
     a_assert(ok);
     groups_read(wire_value_get(spec, "workers"), &app);
+    spread_read(spec, &app);
     app.head_serves = strcmp(serves, "always") == 0 || (strcmp(serves, "auto") == 0 && app.n_groups == 0);
     routes_read(arena, spec, &app);
     *ret = app;

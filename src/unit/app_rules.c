@@ -244,6 +244,18 @@ static void routes_check(struct wire_problems *p, const struct wire_value *route
     }
 }
 
+static void spread_check(struct wire_problems *p, const struct wire_value *spread)
+{
+    size_t i = 0;
+    wire_value_foreach(word, spread)
+    {
+        const char *path = a_arena_printf(p->arena, "spec.placement.spread[%zu]", i++);
+        for (const struct wire_value *other = wire_value_first(spread); other != word; other = other->next)
+            if (wire_value_equal(other, word))
+                invalid(p, path, word, NULL, "named twice");
+    }
+}
+
 /* A reference to a model that the app does not have stays as it is, as Kubernetes has it: rarely what was
  * meant. */
 static void references_check(struct wire_problems *p, const struct unit_variables *models,
@@ -295,6 +307,7 @@ void unit_app_rules(struct wire_problems *p, const struct wire_value *app)
     applications_check(p, applications);
     routes_check(p, wire_value_get(spec, "routes"), applications);
     rollout_check(p, wire_value_get(spec, "rollout"));
+    spread_check(p, wire_value_path(spec, "placement.spread"));
     struct unit_variables models = {.arena = p->arena};
     unit_variables_models(&models, "", wire_value_get(spec, "models"));
     references_check(p, &models, wire_value_get(spec, "env"), "spec.env");

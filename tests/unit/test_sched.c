@@ -17,11 +17,14 @@ struct world {
     struct sl_sched sched;
     struct sl_sched_update update;
     uint64_t now;
+    enum sl_domain spread[SL_DOMAINS];
 };
 
 static int setup(void **state)
 {
     struct world *w = a_new(struct world);
+    const enum sl_domain spread[] = SL_SPREAD_DEFAULT;
+    memcpy(w->spread, spread, sizeof w->spread);
     sl_sched_init(&w->sched, "spread");
     *state = w;
     return 0;
@@ -78,6 +81,7 @@ static void place_used(struct world *w, uint64_t gang, size_t n_members, const s
     }
     struct sl_gang_request r = {
         .gang = gang, .epoch = 4, .members = members, .n_members = n_members, .used = used, .n_used = n_used};
+    memcpy(r.spread, w->spread, sizeof r.spread);
     snprintf(r.app_uid.s, sizeof r.app_uid.s, "%s", "017f22e2-79b0-4fff-bfff-ffffffffffff");
     snprintf(r.store_id.s, sizeof r.store_id.s, "%s", "aaaaaaaa-79b0-4fff-bfff-ffffffffffff");
     snprintf(r.unit.s, sizeof r.unit.s, "ocr-%d", (int)gang);
@@ -434,6 +438,53 @@ static void test_spread_over_clusters_zones_hosts(void **state)
     assert_string_equal(b.node.s, node_id(3).s); /* same cluster, the host without one */
 }
 
+/* East is the cluster with fewest units; the zone without any is in west; the host without any is another
+ * node's there, which has least room. Each order picks another one, and none of them the room alone. */
+static void test_order_of_spreading(void **state)
+{
+    struct world *w = *state;
+    const struct {
+        const char *cluster, *zone, *host;
+        uint64_t gib;
+    } nodes[] = {
+        {"east", "e1", "h1", 8},  /* 1: its cluster has 1, its zone 1, its host 1 */
+        {"west", "w1", "h2", 8},  /* 2: 4, 0, 2 */
+        {"west", "w2", "h3", 4},  /* 3: 4, 3, 0 */
+        {"west", "w2", "h1", 64}, /* 4: 4, 3, 1 */
+    };
+    struct sl_gang_used used[] = {{.units = 1}, {.units = 1}, {.units = 1}, {.units = 2}};
+    const char *const where[][3] = {{"east", "e1", "h1"}, {"west", "w9", "h9"}, {"west", "w2", "h8"},
+                                    {"west", "w2", "h2"}};
+    for (size_t i = 0; i < A_ARRAY_SIZE(used); i++) {
+        snprintf(used[i].cluster.s, sizeof used[i].cluster.s, "%s", where[i][0]);
+        snprintf(used[i].zone.s, sizeof used[i].zone.s, "%s", where[i][1]);
+        snprintf(used[i].host, sizeof used[i].host, "%s", where[i][2]);
+    }
+    for (size_t i = 0; i < A_ARRAY_SIZE(nodes); i++) {
+        struct sl_view_node n = row((int)i + 1, nodes[i].cluster, nodes[i].gib);
+        snprintf(n.zone.s, sizeof n.zone.s, "%s", nodes[i].zone);
+        snprintf(n.host, sizeof n.host, "%s", nodes[i].host);
+        sl_view_set(&w->sched.view, &n);
+    }
+    const struct {
+        enum sl_domain spread[SL_DOMAINS];
+        int node;
+    } cases[] = {
+        {{SL_DOMAIN_CLUSTER, SL_DOMAIN_ZONE, SL_DOMAIN_HOST}, 1},
+        {{SL_DOMAIN_ZONE, SL_DOMAIN_CLUSTER, SL_DOMAIN_HOST}, 2},
+        {{SL_DOMAIN_HOST, SL_DOMAIN_ZONE, SL_DOMAIN_CLUSTER}, 3},
+        {{SL_DOMAIN_NONE}, 4}, /* room decides */
+        {{SL_DOMAIN_ZONE}, 2},
+        {{SL_DOMAIN_HOST}, 3},
+    };
+    for (size_t i = 0; i < A_ARRAY_SIZE(cases); i++) {
+        memcpy(w->spread, cases[i].spread, sizeof w->spread);
+        place_used(w, i + 1, 1, used, A_ARRAY_SIZE(used));
+        assert_string_equal(item(w, SL_SCHED_SEND_RESERVE, 0).node.s, node_id(cases[i].node).s);
+        step(w, (struct sl_sched_event){.type = SL_SCHED_CANCEL, .gang = i + 1});
+    }
+}
+
 static void test_policies_have_names(void **state)
 {
     (void)state;
@@ -460,6 +511,7 @@ int main(void)
         T(test_releases_until_gone),
         T(test_fences_until_answered),
         T(test_spread_over_clusters_zones_hosts),
+        T(test_order_of_spreading),
         cmocka_unit_test(test_policies_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

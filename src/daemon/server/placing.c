@@ -26,6 +26,17 @@ static size_t used_collect(const struct d_app *app, const struct a_unit_name *ex
     return n;
 }
 
+_Static_assert((int)UNIT_DOMAIN_CLUSTER == SL_DOMAIN_CLUSTER && (int)UNIT_DOMAIN_ZONE == SL_DOMAIN_ZONE &&
+                   (int)UNIT_DOMAIN_HOST == SL_DOMAIN_HOST && UNIT_DOMAINS == SL_DOMAINS,
+               "handed on as they are");
+
+/* Of the app as it is wanted now: a change of placement touches no unit, and counts for the next one. */
+static void spread_put(struct sl_gang_request *request, const struct d_app *app)
+{
+    for (size_t i = 0; app->current != NULL && i < SL_DOMAINS; i++)
+        request->spread[i] = (enum sl_domain)app->current->read.spread[i];
+}
+
 static struct sl_gang_member gang_member(const struct unit_member_spec *spec, uint32_t attempt)
 {
     return (struct sl_gang_member){
@@ -54,6 +65,7 @@ void d_place(struct server *s, struct d_app *app, const struct unit_action *a)
                                       .n_members = a->n_members,
                                       .used = used,
                                       .n_used = used_collect(app, &a->unit, used, USED_MAX)};
+    spread_put(&request, app);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_PLACE, .request = &request});
 }
 
@@ -117,6 +129,7 @@ bool d_place_explain(const struct server *s, const struct d_app *app, const stru
                                       .n_members = n,
                                       .used = used,
                                       .n_used = used_collect(app, &u->name, used, USED_MAX)};
+    spread_put(&request, app);
     if (u->n_members > 0)
         request.cluster = u->cluster;
     *ret = (struct d_place_why){0};

@@ -45,6 +45,13 @@ struct sl_gang_used {
     uint32_t units;
 };
 
+/* What may fail as a whole, and takes the units in it along. */
+enum sl_domain { SL_DOMAIN_NONE, SL_DOMAIN_CLUSTER, SL_DOMAIN_ZONE, SL_DOMAIN_HOST };
+#define SL_DOMAINS 3
+/* clang-format off */
+#define SL_SPREAD_DEFAULT {SL_DOMAIN_CLUSTER, SL_DOMAIN_ZONE, SL_DOMAIN_HOST}
+/* clang-format on */
+
 struct sl_gang_request {
     uint64_t gang; /* the caller's number, not 0, not in use */
     struct a_app_ref app;
@@ -57,6 +64,7 @@ struct sl_gang_request {
     size_t n_members;
     const struct sl_gang_used *used;
     size_t n_used;
+    enum sl_domain spread[SL_DOMAINS]; /* the one that counts most first; NONE ends it */
 };
 
 /* Everything that RESERVE, BIND and RELEASE need; times in ms. */

@@ -470,7 +470,8 @@ static void fleet_place(struct sim *sim, int app, const struct unit_action *a)
                                           .cluster = a->cluster,
                                           .members = w->gang_members,
                                           .n_members = a->n_members,
-                                          .used = w->used};
+                                          .used = w->used,
+                                          .spread = SL_SPREAD_DEFAULT};
     for (size_t i = 0; i < a->n_members; i++)
         w->gang_members[i] = (struct sl_gang_member){.name = a->members[i].name,
                                                      .head = a->members[i].head,

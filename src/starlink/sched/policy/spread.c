@@ -1,7 +1,8 @@
-/* Spread: the units of an app go to the cluster that has the fewest of them, then to the zone, then to the
- * host, so that whatever fails takes the fewest units along; among equals to the node with most room left, so
- * that nodes fill evenly. A gang's own members share a host only when they must. Ties fall by name: the same
- * view gives the same answer. */
+/* Spread: a new unit goes where the fewest units of its app are, counted by the domains that the request
+ * names (by default cluster, then zone, then host), so that whatever fails takes the fewest units along;
+ * among equals to the cluster and the node with most room left, so that nodes fill evenly. A unit is in the
+ * zone and on the host of its head, its first member. A gang's own members share a host only when they must.
+ * Ties fall by name: the same view gives the same answer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,8 @@
 struct candidate {
     struct sl_view_node *node;
     struct a_capacity room;
-    uint32_t zone_units, host_units; /* of the app */
-    uint32_t mine;                   /* members of this gang on the same host */
+    uint32_t units[SL_DOMAINS]; /* of the app, in the node's cluster, zone and host, in the order asked for */
+    uint32_t mine;              /* members of this gang on the same host */
 };
 
 static int candidate_compare(const void *a, const void *b)
@@ -22,15 +23,30 @@ static int candidate_compare(const void *a, const void *b)
     return c != 0 ? c : strcmp(x->node->id.s, y->node->id.s);
 }
 
+static bool is_in(const struct sl_gang_used *u, const struct sl_view_node *node, enum sl_domain domain)
+{
+    bool cluster = strcmp(u->cluster.s, node->cluster.s) == 0;
+    if (domain == SL_DOMAIN_CLUSTER)
+        return cluster;
+    return domain == SL_DOMAIN_ZONE ? cluster && strcmp(u->zone.s, node->zone.s) == 0
+                                    : strcmp(u->host, node->host) == 0;
+}
+
 static void candidate_count(struct candidate *c, const struct sl_gang_request *request)
 {
-    for (size_t i = 0; i < request->n_used; i++) {
-        const struct sl_gang_used *u = &request->used[i];
-        if (strcmp(u->cluster.s, c->node->cluster.s) == 0 && strcmp(u->zone.s, c->node->zone.s) == 0)
-            c->zone_units += u->units;
-        if (strcmp(u->host, c->node->host) == 0)
-            c->host_units += u->units;
-    }
+    for (size_t d = 0; d < SL_DOMAINS && request->spread[d] != SL_DOMAIN_NONE; d++)
+        for (size_t i = 0; i < request->n_used; i++)
+            if (is_in(&request->used[i], c->node, request->spread[d]))
+                c->units[d] += request->used[i].units;
+}
+
+/* Less than 0 when `a` is where fewer are. */
+static int units_compare(const uint32_t *a, const uint32_t *b)
+{
+    for (size_t d = 0; d < SL_DOMAINS; d++)
+        if (a[d] != b[d])
+            return a[d] < b[d] ? -1 : 1;
+    return 0;
 }
 
 static bool is_fixed(const struct sl_policy_input *in, const struct sl_view_node *node)
@@ -77,10 +93,9 @@ static bool candidate_better(const struct candidate *a, const struct candidate *
 {
     if (a->mine != b->mine)
         return a->mine < b->mine;
-    if (a->zone_units != b->zone_units)
-        return a->zone_units < b->zone_units;
-    if (a->host_units != b->host_units)
-        return a->host_units < b->host_units;
+    int units = units_compare(a->units, b->units);
+    if (units != 0)
+        return units < 0;
     if (a->room.memory_bytes != b->room.memory_bytes)
         return a->room.memory_bytes > b->room.memory_bytes;
     return a->room.mcpu > b->room.mcpu;
@@ -122,13 +137,14 @@ static size_t cluster_assign(const struct sl_policy_input *in, struct candidate 
     return in->request->n_members;
 }
 
-static uint32_t cluster_units(const struct sl_gang_request *request, const char *cluster)
+/* What counts for the whole gang: the counts of the node that its first member got. */
+static const uint32_t *head_units(const struct candidate *c, size_t n, const struct sl_view_node *node)
 {
-    uint32_t units = 0;
-    for (size_t i = 0; i < request->n_used; i++)
-        if (strcmp(request->used[i].cluster.s, cluster) == 0)
-            units += request->used[i].units;
-    return units;
+    static const uint32_t none[SL_DOMAINS];
+    for (size_t i = 0; i < n; i++)
+        if (c[i].node == node)
+            return c[i].units;
+    return none;
 }
 
 static uint64_t cluster_memory(const struct candidate *c, size_t n)
@@ -141,16 +157,15 @@ static uint64_t cluster_memory(const struct candidate *c, size_t n)
 
 struct best {
     bool found;
-    uint32_t units;
+    uint32_t units[SL_DOMAINS];
     uint64_t memory;
     size_t members; /* that found a place */
 };
 
 static bool cluster_better(const struct best *a, const struct best *b)
 {
-    if (a->units != b->units)
-        return a->units < b->units;
-    return a->memory > b->memory;
+    int units = units_compare(a->units, b->units);
+    return units != 0 ? units < 0 : a->memory > b->memory;
 }
 
 static bool spread_choose(const struct sl_policy_input *in, struct sl_view_node **ret_nodes,
@@ -164,14 +179,14 @@ static bool spread_choose(const struct sl_policy_input *in, struct sl_view_node 
     for (size_t from = 0, to; from < n; from = to) {
         for (to = from + 1; to < n && strcmp(all[to].node->cluster.s, all[from].node->cluster.s) == 0;)
             to++;
-        struct best b = {.units = cluster_units(in->request, all[from].node->cluster.s),
-                         .memory = cluster_memory(all + from, to - from)};
+        struct best b = {.memory = cluster_memory(all + from, to - from)};
         b.members = cluster_assign(in, all + from, to - from, nodes);
         b.found = b.members == n_members;
         if (!b.found) {
             best.members = A_MAX(best.members, b.members);
             continue;
         }
+        memcpy(b.units, head_units(all + from, to - from, nodes[0]), sizeof b.units);
         if (!best.found || cluster_better(&b, &best)) {
             best = b;
             memcpy(ret_nodes, nodes, n_members * sizeof *nodes);
