@@ -156,6 +156,12 @@ int cli_packages_make(struct cli_call *c, struct cli_appfile *f, struct cli_prog
         struct wire_value *env = wire_value_at(list, i);
         if (!is_set(env, "requirements"))
             continue;
+        const char *arch = wire_value_string(wire_value_path(env, "match.arch"), NULL);
+        if (arch != NULL && strcmp(arch, sys_env_arch()) != 0)
+            return a_fail(reterr, -EINVAL, A_CODE_INVALID,
+                          "spec.environment[%zu]: an environment for %s is packed on such a machine: "
+                          "`astra env pack` there, `astra artifact put`, and name the artifact here",
+                          i, arch);
         if (ret->n == CLI_PACKAGES_MAX)
             return a_fail(reterr, -E2BIG, A_CODE_TOO_LARGE, "spec.environment: more than %d are to be packed",
                           CLI_PACKAGES_MAX - 1);

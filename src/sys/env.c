@@ -221,6 +221,17 @@ const char *sys_env_machine(void)
 #endif
 }
 
+const char *sys_env_arch(void)
+{
+#if defined(__x86_64__)
+    return "amd64";
+#elif defined(__aarch64__)
+    return "arm64";
+#else
+    return "unknown";
+#endif
+}
+
 void sys_env_glibc(char *out, size_t size)
 {
     char text[64];

@@ -35,6 +35,8 @@ uint64_t sys_env_nproc(void);
 void sys_env_platform(char *out, size_t size);
 /* What packed environments are made for: "linux-x86_64", and the version of the C library in use ("2.36"). */
 const char *sys_env_machine(void);
+/* The processor as container images name it: "amd64", "arm64", "unknown". */
+const char *sys_env_arch(void);
 void sys_env_glibc(char *out, size_t size);
 
 #endif

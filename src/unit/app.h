@@ -30,6 +30,7 @@ void unit_app_check(struct wire_problems *p, const struct wire_value *doc, struc
 
 #define UNIT_GROUPS_MAX 20
 #define UNIT_ROUTES_MAX 100
+#define UNIT_ARCHS_MAX 16
 
 /* One route with its defaults resolved against the Serve applications. */
 struct unit_route {
@@ -64,8 +65,10 @@ struct unit_app {
     uint64_t bake_ms, progress_deadline_ms;
     bool undo;
     uint64_t drain_requests_ms, drain_streams_ms;
+    const char *archs[UNIT_ARCHS_MAX]; /* processors that an environment fits; n_archs 0 = any */
+    size_t n_archs;
     enum unit_domain spread[UNIT_DOMAINS]; /* the one that counts most first; NONE ends it */
-    struct unit_route *routes; /* in the arena */
+    struct unit_route *routes;             /* in the arena */
     size_t n_routes;
 };
 
@@ -100,7 +103,7 @@ enum unit_source_kind {
 struct unit_source {
     enum unit_source_kind kind;
     const char *field;  /* spec.models.det.source */
-    const char *name;   /* model: its name in the app; else "" */
+    const char *name;   /* model: its name in the app; environment: match.arch, "" = any; else "" */
     const char *source; /* name@version, name or sha256:... */
     char digest[72];    /* in: empty; filled by the caller: sha256:HEX */
 };
@@ -111,8 +114,9 @@ void unit_app_sources(struct wire_problems *p, const struct wire_value *app, str
                       size_t *ret_n);
 
 /* The text of a revision, canonical JSON (members sorted), appended: what agents fetch: {app: {namespace,
- * name, uid}, revision, spec, serve, environment, code, models, env}. `units` is left out of the spec:
- * scaling makes no revision. */
+ * name, uid}, revision, spec, serve, environment, code, models, env}. environment is a list of {arch,
+ * digest}, of which a node takes the first that fits (arch null: all); models an object name -> digest.
+ * `units` is left out of the spec: scaling makes no revision. */
 void unit_revision_make(const struct wire_value *app, const struct a_uuid *uid, uint64_t number,
                         const struct unit_source *sources, size_t n_sources, struct a_buf *ret_text);
 /* The keys of a revision's text, appended: two revisions with equal `replace` keys need no new units, with

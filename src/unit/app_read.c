@@ -155,6 +155,19 @@ static void spread_read(const struct wire_value *spec, struct unit_app *app)
     }
 }
 
+static void archs_read(const struct wire_value *spec, struct unit_app *app)
+{
+    wire_value_foreach(env, wire_value_get(spec, "environment"))
+    {
+        const char *arch = wire_value_string(wire_value_path(env, "match.arch"), NULL);
+        if (arch == NULL || app->n_archs == UNIT_ARCHS_MAX) {
+            app->n_archs = 0; /* this one fits every node */
+            return;
+        }
+        app->archs[app->n_archs++] = arch;
+    }
+}
+
 void unit_app_read(struct a_arena *arena, const struct wire_value *tree, struct unit_app *ret)
 {
     const struct wire_value *spec = wire_value_get(tree, "spec"), *head = wire_value_get(spec, "head");
@@ -179,6 +192,7 @@ void unit_app_read(struct a_arena *arena, const struct wire_value *tree, struct 
     a_assert(ok);
     groups_read(wire_value_get(spec, "workers"), &app);
     spread_read(spec, &app);
+    archs_read(spec, &app);
     app.head_serves = strcmp(serves, "always") == 0 || (strcmp(serves, "auto") == 0 && app.n_groups == 0);
     routes_read(arena, spec, &app);
     *ret = app;

@@ -59,6 +59,13 @@ static void environments_check(struct wire_problems *p, const struct wire_value 
             invalid(p, path, env, "for example {requirements: requirements.txt}",
                     "exactly one of requirements and artifact is wanted");
         source_check(p, env, "artifact", path);
+        for (const struct wire_value *other = wire_value_first(list); other != env; other = other->next)
+            if (wire_value_is_null(wire_value_path(other, "match.arch")) ||
+                wire_value_equal(wire_value_path(other, "match.arch"), wire_value_path(env, "match.arch"))) {
+                wire_problem_add(p, A_CODE_NONE, path, env, "the first match wins",
+                                 "never used: an entry before it fits the same nodes");
+                break;
+            }
     }
 }
 

@@ -22,7 +22,7 @@ static const struct wire_field match_fields[] = {
 };
 
 static const struct wire_field environment_fields[] = {
-    {"match", WIRE_OBJECT, REPLACE, NOT_YET(KUBE), .fallback = "{}", .fields = match_fields,
+    {"match", WIRE_OBJECT, REPLACE, .fallback = "{}", .fields = match_fields,
      .doc = "nodes that this one fits; {} = any"},
     {"python", WIRE_STRING, REPLACE, .fallback = "null", .nullable = true,
      .doc = "version of Python; null = the packer's"},

@@ -37,7 +37,8 @@ void unit_app_sources(struct wire_problems *p, const struct wire_value *app, str
         if (wire_value_is_null(artifact))
             path_left(p, field, env);
         else
-            source_add(p->arena, &list, &n, UNIT_SOURCE_ENVIRONMENT, field, "", artifact->string.ptr);
+            source_add(p->arena, &list, &n, UNIT_SOURCE_ENVIRONMENT, field,
+                       wire_value_string(wire_value_path(env, "match.arch"), ""), artifact->string.ptr);
     }
     if (!wire_value_is_null(wire_value_get(code, "path")))
         path_left(p, "spec.code.path", wire_value_get(code, "path"));
@@ -108,10 +109,18 @@ static struct wire_value *serve_heavy(struct a_arena *arena, const struct wire_v
     return config;
 }
 
+static void environment_add(struct a_arena *arena, struct wire_value *list, const struct unit_source *source)
+{
+    struct wire_value *item = wire_value_new_object(arena);
+    wire_value_set_string(arena, item, "arch", source->name[0] != '\0' ? source->name : NULL);
+    wire_value_set_string(arena, item, "digest", source->digest);
+    wire_value_append(list, item);
+}
+
 static void sources_put(struct a_arena *arena, struct wire_value *out, const struct unit_source *sources,
                         size_t n)
 {
-    struct wire_value *models = wire_value_new_object(arena);
+    struct wire_value *models = wire_value_new_object(arena), *environments = wire_value_new_array(arena);
     wire_value_set_null(arena, out, "code");
     for (size_t i = 0; i < n; i++) {
         a_assert(sources[i].digest[0] != '\0');
@@ -119,10 +128,10 @@ static void sources_put(struct a_arena *arena, struct wire_value *out, const str
             wire_value_set_string(arena, models, sources[i].name, sources[i].digest);
         else if (sources[i].kind == UNIT_SOURCE_CODE)
             wire_value_set_string(arena, out, "code", sources[i].digest);
-        else if (wire_value_get(out, "environment") ==
-                 NULL) /* the first match wins; the rest is for other platforms */
-            wire_value_set_string(arena, out, "environment", sources[i].digest);
+        else
+            environment_add(arena, environments, &sources[i]);
     }
+    wire_value_set(arena, out, "environment", environments);
     wire_value_set(arena, out, "models", models);
 }
 

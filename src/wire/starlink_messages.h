@@ -144,7 +144,8 @@
     F(UUID, 18, store_id, OPT, 0, 0)        /* the store last spoken with; absent = none */ \
     F(BYTES, 19, ticket, SECRET, 0, 64)     /* bulk: of the OPEN_BULK that asked for this connection */ \
     F(U16, 20, port, OPT, 0, 0)             /* gateway: where it listens for requests */ \
-    F(BOOL, 21, exclusive, OPT, 0, 0)       /* agents: members of one namespace at a time */
+    F(BOOL, 21, exclusive, OPT, 0, 0)       /* agents: members of one namespace at a time */ \
+    F(NAME, 22, arch, OPT, 0, 0)            /* agent: its processor, "amd64" or "arm64" */
 
 /* The first frame of a peer without a certificate, with the join token; over a link that stands: renewal. */
 #define WIRE_SL_CERT_REQUEST(F) \

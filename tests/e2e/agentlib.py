@@ -267,7 +267,7 @@ def revision_document(environment, code=None, applications=None, number=1, model
             "serve": {"warmUp": {"path": None, "deadline": "120s"}},
         },
         "serve": {"applications": applications or [{"name": "a", "route_prefix": "/a", "import_path": "noop:app"}]},
-        "environment": environment,
+        "environment": [{"arch": None, "digest": environment}] if isinstance(environment, str) else environment,
         "code": code,
         "models": models or {},
         "env": env or [],

@@ -36,8 +36,9 @@ def wait_for(what, timeout_s=20, pause_s=0.02):
 class Node:
     """An agent: grants every claim that fits, and brings its member up in three steps."""
 
-    def __init__(self, address, token, name, cluster, cpu=4000, memory=8 << 30, exclusive=False):
+    def __init__(self, address, token, name, cluster, cpu=4000, memory=8 << 30, exclusive=False, zone=None, arch="amd64"):
         self.name, self.cluster = name, cluster
+        self.place = {"arch": arch, **({"zone": zone} if zone else {})}
         self.address, self.exclusive = address, exclusive
         self.identity = starlink.join(address, token, cluster=cluster)
         self.id = self.identity.id
@@ -62,7 +63,7 @@ class Node:
         self._send(
             "HELLO", protocol_min=1, protocol_max=1, peer="AGENT", name=self.name, cluster=self.cluster,
             network="lo", host=self.name, address="127.0.0.1", capacity=self.capacity, incarnation=1, attach=self._attach,
-            boot_id=str(uuid.uuid4()), exclusive=self.exclusive,
+            boot_id=str(uuid.uuid4()), exclusive=self.exclusive, **self.place,
         )  # fmt: skip
         with self._lock:
             for claim in self.claims.values():

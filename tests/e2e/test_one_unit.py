@@ -277,6 +277,23 @@ def test_references_in_env(world):
     assert "models/det-v4 same=weights shared=weights" in status.message
 
 
+def test_the_first_environment_that_fits(world):
+    server, agent, artifacts = world
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    other = "arm64" if arch == "amd64" else "amd64"
+    first, second = (artifacts.put(shell_environment(f"echo {word}; exit 3")) for word in ("first", "second"))
+    missing = "sha256:" + "11" * 32  # never asked for
+    hello = server.wait("HELLO")
+    assert hello.arch == arch
+    chosen = [{"arch": other, "digest": missing}, {"arch": arch, "digest": first}, {"arch": None, "digest": second}]
+    status = failed(server, agent, artifacts, chosen, hello.node)
+    assert "first" in status.message
+    status = failed(server, agent, artifacts, [chosen[0], chosen[2]], hello.node)
+    assert "second" in status.message
+    status = failed(server, agent, artifacts, [chosen[0]], hello.node)
+    assert (status.reason, status.message) == ("ENV_MISMATCH", f"the app has no environment for {arch} nodes")
+
+
 def ended_logs(agent):
     folder = agent.data / "ended"
     return sorted(p.name for p in folder.iterdir()) if folder.exists() else []

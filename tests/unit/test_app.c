@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -274,6 +275,59 @@ static void test_log_level(void **state)
     revision_deinit(&own);
 }
 
+/* The list reaches the node whole, in its order; where no entry is for all, the scheduler knows which. */
+static void test_environments(void **state)
+{
+    struct fixture *f = *state;
+    struct revision r;
+    struct unit_app read;
+    struct unit_source *sources;
+    size_t n;
+    const char *text =
+        replaced(f, ocr, "requirements.txt",
+                 "[{match: {arch: arm64}, artifact: a@1}, {match: {arch: amd64}, artifact: b@1}]");
+    text = replaced(f, text, "code: .", "code: {artifact: code@1}");
+    struct wire_value *app = checked(f, text), *doc;
+    assert_int_equal(f->problems.n_warnings, 0);
+    unit_app_read(&f->arena, app, &read);
+    assert_int_equal(read.n_archs, 2);
+    assert_string_equal(read.archs[0], "arm64");
+    unit_app_sources(&f->problems, app, &sources, &n);
+    for (size_t i = 0; i < n; i++)
+        snprintf(sources[i].digest, sizeof sources[i].digest, "sha256:%064zu", i);
+    r = (struct revision){{0}, {0}, {0}};
+    unit_revision_make(app, &(struct a_uuid){"017f22e2-79b0-7fff-bfff-ffffffffffff"}, 1, sources, n, &r.text);
+    assert_int_equal(wire_json_parse(&f->arena, a_buf_view(&r.text), NULL, NULL, &doc, NULL), 0);
+    assert_string_equal(wire_value_string(wire_value_path(doc, "environment.1.arch"), ""), "amd64");
+    assert_string_equal(wire_value_string(wire_value_path(doc, "environment.1.digest"), ""),
+                        sources[1].digest);
+    revision_deinit(&r);
+    app = checked(
+        f, replaced(f, text, "{match: {arch: amd64}, artifact: b@1}", "{artifact: b@1}, {artifact: c@1}"));
+    unit_app_read(&f->arena, app, &read);
+    assert_int_equal(read.n_archs, 0);
+    assert_int_equal(f->problems.n_warnings, 1); /* the third is never used */
+}
+
+static void test_spread(void **state)
+{
+    struct fixture *f = *state;
+    struct unit_app read;
+    unit_app_read(&f->arena, checked(f, ocr), &read);
+    assert_memory_equal(read.spread,
+                        ((enum unit_domain[]){UNIT_DOMAIN_CLUSTER, UNIT_DOMAIN_ZONE, UNIT_DOMAIN_HOST}),
+                        sizeof read.spread);
+    const char *text = replaced(f, ocr, "units: 2", "units: 2\n  placement: {spread: [host, cluster]}");
+    unit_app_read(&f->arena, checked(f, text), &read);
+    assert_memory_equal(read.spread,
+                        ((enum unit_domain[]){UNIT_DOMAIN_HOST, UNIT_DOMAIN_CLUSTER, UNIT_DOMAIN_NONE}),
+                        sizeof read.spread);
+    assert_int_equal(only_change(f, "units: 2", "units: 2\n  placement: {spread: []}")->class,
+                     UNIT_CLASS_ROUTE);
+    expect_errors(f, replaced(f, ocr, "units: 2", "units: 2\n  placement: {spread: [zone, host, zone]}"),
+                  (const char *const[]){"spec.placement.spread[2]: named twice", NULL});
+}
+
 static void test_paths_must_be_packed(void **state)
 {
     struct fixture *f = *state;
@@ -314,6 +368,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_update_classes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revision_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_level, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_environments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_spread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_paths_must_be_packed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_references, setup, teardown),
     };

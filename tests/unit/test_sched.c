@@ -18,6 +18,7 @@ struct world {
     struct sl_sched_update update;
     uint64_t now;
     enum sl_domain spread[SL_DOMAINS];
+    struct a_name arch; /* empty = any */
 };
 
 static int setup(void **state)
@@ -82,6 +83,8 @@ static void place_used(struct world *w, uint64_t gang, size_t n_members, const s
     struct sl_gang_request r = {
         .gang = gang, .epoch = 4, .members = members, .n_members = n_members, .used = used, .n_used = n_used};
     memcpy(r.spread, w->spread, sizeof r.spread);
+    r.archs = &w->arch;
+    r.n_archs = w->arch.s[0] != '\0';
     snprintf(r.app_uid.s, sizeof r.app_uid.s, "%s", "017f22e2-79b0-4fff-bfff-ffffffffffff");
     snprintf(r.store_id.s, sizeof r.store_id.s, "%s", "aaaaaaaa-79b0-4fff-bfff-ffffffffffff");
     snprintf(r.unit.s, sizeof r.unit.s, "ocr-%d", (int)gang);
@@ -453,8 +456,8 @@ static void test_order_of_spreading(void **state)
         {"west", "w2", "h1", 64}, /* 4: 4, 3, 1 */
     };
     struct sl_gang_used used[] = {{.units = 1}, {.units = 1}, {.units = 1}, {.units = 2}};
-    const char *const where[][3] = {{"east", "e1", "h1"}, {"west", "w9", "h9"}, {"west", "w2", "h8"},
-                                    {"west", "w2", "h2"}};
+    const char *const where[][3] = {
+        {"east", "e1", "h1"}, {"west", "w9", "h9"}, {"west", "w2", "h8"}, {"west", "w2", "h2"}};
     for (size_t i = 0; i < A_ARRAY_SIZE(used); i++) {
         snprintf(used[i].cluster.s, sizeof used[i].cluster.s, "%s", where[i][0]);
         snprintf(used[i].zone.s, sizeof used[i].zone.s, "%s", where[i][1]);
@@ -485,6 +488,35 @@ static void test_order_of_spreading(void **state)
     }
 }
 
+/* A node without an environment for its processor is no candidate, and that is said. */
+static void test_processors(void **state)
+{
+    struct world *w = *state;
+    struct sl_view_node n = row(1, "east", 64);
+    snprintf(n.arch.s, sizeof n.arch.s, "%s", "amd64");
+    sl_view_set(&w->sched.view, &n);
+    add(w, 2, "east", 64); /* of an agent that does not tell */
+    snprintf(w->arch.s, sizeof w->arch.s, "%s", "arm64");
+    place(w, 1, 1);
+    struct sl_sched_update_item failed = item(w, SL_SCHED_FAILED, 0);
+    assert_int_equal(failed.reason, A_REASON_NO_CAPACITY);
+    assert_int_equal(failed.explain.unfit[SL_UNFIT_ARCH], 2);
+    struct a_buf text = {0};
+    sl_explain_print(&text, &failed.explain);
+    assert_non_null(strstr(text.ptr, "2 have a processor for which the app has no environment"));
+    a_buf_deinit(&text);
+    struct sl_explain why;
+    struct sl_explain_node nodes[2];
+    size_t n_nodes;
+    struct sl_gang_member member = {.name = {"head"}, .head = true, .capacity = {.mcpu = 1}};
+    struct sl_gang_request r = {.members = &member, .n_members = 1, .archs = &w->arch, .n_archs = 1};
+    assert_false(sl_sched_explain(&w->sched, &r, &why, nodes, 2, &n_nodes));
+    assert_int_equal(nodes[0].unfit, SL_UNFIT_ARCH);
+    snprintf(w->arch.s, sizeof w->arch.s, "%s", "amd64");
+    place(w, 2, 1);
+    assert_string_equal(item(w, SL_SCHED_SEND_RESERVE, 0).node.s, node_id(1).s);
+}
+
 static void test_policies_have_names(void **state)
 {
     (void)state;
@@ -512,6 +544,7 @@ int main(void)
         T(test_fences_until_answered),
         T(test_spread_over_clusters_zones_hosts),
         T(test_order_of_spreading),
+        T(test_processors),
         cmocka_unit_test(test_policies_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

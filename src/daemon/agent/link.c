@@ -294,6 +294,8 @@ static void hello_send(struct d_agent *a)
     h->n_labels = o->n_labels;
     h->capacity = o->capacity;
     h->exclusive = a->node.exclusive;
+    if (!a_name_parse(a_view_str(sys_env_arch()), &h->arch))
+        h->arch = (struct a_name){0};
     h->incarnation = a->node.incarnation;
     h->attach = ++a->attach;
     h->boot_id = a->boot_id;

@@ -252,7 +252,7 @@ static void document_fetched(void *ctx, int rc, const struct a_error *error)
     else if (m->shim != NULL)
         d_member_say(m, A_REASON_FETCH_FAILED, "%s", a_error_text(&e));
     else
-        d_member_fail(m, A_REASON_FETCH_FAILED, &e);
+        d_member_fail(m, e.code == A_CODE_ENV_MISMATCH ? A_REASON_ENV_MISMATCH : A_REASON_FETCH_FAILED, &e);
 }
 
 static void document_fetch(struct d_member *m)

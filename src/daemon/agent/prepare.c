@@ -41,6 +41,19 @@ static int need_add(struct d_member *m, int kind, const char *name, const struct
     return 0;
 }
 
+/* The first that fits this node's processor. */
+static int environment_choose(struct d_member *m, const struct wire_value *doc, struct a_error *reterr)
+{
+    wire_value_foreach(env, wire_value_get(doc, "environment"))
+    {
+        const struct wire_value *arch = wire_value_get(env, "arch");
+        if (wire_value_is_null(arch) || a_view_is(wire_value_view(arch), sys_env_arch()))
+            return need_add(m, D_NEED_ENVIRONMENT, "environment", wire_value_get(env, "digest"), reterr);
+    }
+    return a_fail(reterr, -EINVAL, A_CODE_ENV_MISMATCH, "the app has no environment for %s nodes",
+                  sys_env_arch());
+}
+
 int d_prepare_document(struct d_member *m, struct a_error *reterr)
 {
     A_AUTOFREE char *blob = artifact_cache_blob(&m->agent->cache, &m->revision_digest);
@@ -55,7 +68,7 @@ int d_prepare_document(struct d_member *m, struct a_error *reterr)
     rc = wire_json_parse(&m->arena, a_buf_view(&text), "revision", NULL, &doc, reterr);
     if (rc < 0)
         return rc;
-    rc = need_add(m, D_NEED_ENVIRONMENT, "environment", wire_value_get(doc, "environment"), reterr);
+    rc = environment_choose(m, doc, reterr);
     if (rc == 0 && !wire_value_is_null(wire_value_get(doc, "code")))
         rc = need_add(m, D_NEED_CODE, "code", wire_value_get(doc, "code"), reterr);
     wire_value_foreach(model, wire_value_get(doc, "models"))

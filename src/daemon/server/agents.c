@@ -135,6 +135,7 @@ void d_agent_attach(struct d_peer *p, const struct wire_sl_hello *h)
     struct sl_resource_node_facts facts = {.cluster = h->cluster,
                                            .network = h->network,
                                            .zone = h->zone,
+                                           .arch = h->arch,
                                            .capacity = h->capacity,
                                            .free = h->capacity};
     if (h->node.s[0] == '\0' || h->cluster.s[0] == '\0') {

@@ -329,6 +329,7 @@ struct wire_value *api_json_node(const struct api *a, const struct sl_resource_n
     set_text(arena, v, "network", node->facts.network.s);
     set_text(arena, v, "zone", node->facts.zone.s);
     set_text(arena, v, "host", node->facts.host);
+    set_text(arena, v, "arch", node->facts.arch.s);
     set_text(arena, v, "address", node->facts.address);
     wire_value_set(arena, v, "capacity", api_json_capacity(&node->facts.capacity, arena));
     wire_value_set(arena, v, "free", api_json_capacity(&node->facts.free, arena));

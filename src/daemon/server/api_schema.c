@@ -331,6 +331,7 @@ static const struct field node[] = {
     F("network", STRING, NULLABLE),
     F("zone", STRING, NULLABLE),
     F("host", STRING, NULLABLE),
+    F("arch", STRING, NULLABLE, .doc = "its processor: amd64, arm64"),
     F("address", STRING, NULLABLE),
     F("capacity", OBJECT, .of = API_SCHEMA_CAPACITY),
     F("free", OBJECT, .of = API_SCHEMA_CAPACITY, .doc = "capacity less claims"),

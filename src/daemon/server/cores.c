@@ -81,6 +81,7 @@ static void view_update(struct server *s, const struct sl_resource_node *node)
     struct sl_view_node v = {.id = node->id,
                              .cluster = node->facts.cluster,
                              .zone = node->facts.zone,
+                             .arch = node->facts.arch,
                              .capacity = node->facts.capacity,
                              .free = node->facts.free,
                              .connected = node->conn != 0};

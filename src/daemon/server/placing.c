@@ -30,6 +30,14 @@ _Static_assert((int)UNIT_DOMAIN_CLUSTER == SL_DOMAIN_CLUSTER && (int)UNIT_DOMAIN
                    (int)UNIT_DOMAIN_HOST == SL_DOMAIN_HOST && UNIT_DOMAINS == SL_DOMAINS,
                "handed on as they are");
 
+static size_t archs_collect(const struct d_revision *r, struct a_name archs[UNIT_ARCHS_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; r != NULL && i < r->read.n_archs; i++)
+        n += a_name_parse(a_view_str(r->read.archs[i]), &archs[n]);
+    return n;
+}
+
 /* Of the app as it is wanted now: a change of placement touches no unit, and counts for the next one. */
 static void spread_put(struct sl_gang_request *request, const struct d_app *app)
 {
@@ -65,6 +73,9 @@ void d_place(struct server *s, struct d_app *app, const struct unit_action *a)
                                       .n_members = a->n_members,
                                       .used = used,
                                       .n_used = used_collect(app, &a->unit, used, USED_MAX)};
+    struct a_name archs[UNIT_ARCHS_MAX];
+    request.archs = archs;
+    request.n_archs = archs_collect(d_app_revision(app, a->revision), archs);
     spread_put(&request, app);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_PLACE, .request = &request});
 }
@@ -129,6 +140,9 @@ bool d_place_explain(const struct server *s, const struct d_app *app, const stru
                                       .n_members = n,
                                       .used = used,
                                       .n_used = used_collect(app, &u->name, used, USED_MAX)};
+    struct a_name archs[UNIT_ARCHS_MAX];
+    request.archs = archs;
+    request.n_archs = archs_collect(r, archs);
     spread_put(&request, app);
     if (u->n_members > 0)
         request.cluster = u->cluster;

@@ -240,6 +240,7 @@ static int resource_status(struct sl_resource *self, struct sl_resource_node *no
     facts.cluster = old->cluster;
     facts.network = old->network;
     facts.zone = old->zone;
+    facts.arch = old->arch;
     memcpy(facts.host, old->host, sizeof facts.host);
     memcpy(facts.address, old->address, sizeof facts.address);
     bool urgent = memcmp(&facts.capacity, &old->capacity, sizeof facts.capacity) != 0 ||

@@ -51,6 +51,7 @@ enum sl_resource_node_flags {
 /* What a node says of itself when it attaches, or later by NODE_STATUS (identity fields are ignored then). */
 struct sl_resource_node_facts {
     struct a_name cluster, network, zone;
+    struct a_name arch; /* its processor; empty = not told */
     char host[SL_RESOURCE_TEXT_MAX];
     char address[SL_RESOURCE_TEXT_MAX]; /* where its agent serves health and metrics; may be empty */
     struct a_capacity capacity;         /* all it has */

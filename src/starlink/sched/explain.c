@@ -97,6 +97,14 @@ static void nearest_collect(const struct sl_policy_input *in, const struct a_cap
     *ret_n = n;
 }
 
+bool request_runs_on(const struct sl_gang_request *request, const struct sl_view_node *node)
+{
+    for (size_t i = 0; i < request->n_archs; i++)
+        if (strcmp(request->archs[i].s, node->arch.s) == 0)
+            return true;
+    return request->n_archs == 0;
+}
+
 /* As a gang that comes fresh sees a node. */
 static enum sl_unfit fresh_fit(const void *context, const struct sl_view_node *node)
 {
@@ -105,6 +113,8 @@ static enum sl_unfit fresh_fit(const void *context, const struct sl_view_node *n
         return node->unfit;
     if (sl_view_is_foreign(node, &request->app.namespace))
         return SL_UNFIT_NAMESPACE;
+    if (!request_runs_on(request, node))
+        return SL_UNFIT_ARCH;
     return node->in_flight != 0 ? SL_UNFIT_BUSY : SL_UNFIT_NONE;
 }
 

@@ -16,6 +16,8 @@ static enum sl_unfit gang_fit(const void *context, const struct sl_view_node *no
     const struct gang *gang = context;
     if (node->unfit != SL_UNFIT_NONE)
         return node->unfit;
+    if (!request_runs_on(&gang->request, node))
+        return SL_UNFIT_ARCH;
     for (size_t i = 0; i < gang->n_shuns; i++)
         if (gang->shuns[i].until_ms > gang->sched->now_ms && strcmp(gang->shuns[i].node.s, node->id.s) == 0)
             return SL_UNFIT_REFUSED;
@@ -53,6 +55,7 @@ void gang_free(struct gang *gang)
     a_free(gang->places);
     a_free((void *)gang->request.members);
     a_free((void *)gang->request.used);
+    a_free((void *)gang->request.archs);
     a_free(gang->shuns);
     a_free(gang);
 }
@@ -264,6 +267,7 @@ void gang_place(struct sl_sched *self, const struct sl_gang_request *request)
     gang->request = *request;
     gang->request.members = copy(request->members, request->n_members, sizeof *request->members);
     gang->request.used = copy(request->used, request->n_used, sizeof *request->used);
+    gang->request.archs = copy(request->archs, request->n_archs, sizeof *request->archs);
     gang->places = a_alloc_array(request->n_members, sizeof *gang->places);
     gang->started_ms = A_NEVER;
     for (size_t i = 0; i < request->n_members; i++)

@@ -64,6 +64,8 @@ struct sl_gang_request {
     size_t n_members;
     const struct sl_gang_used *used;
     size_t n_used;
+    const struct a_name *archs; /* processors that it can run on; 0 of them = any */
+    size_t n_archs;
     enum sl_domain spread[SL_DOMAINS]; /* the one that counts most first; NONE ends it */
 };
 

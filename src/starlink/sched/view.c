@@ -49,6 +49,7 @@ void sl_view_set(struct sl_view *self, const struct sl_view_node *node)
     }
     row->cluster = node->cluster;
     row->zone = node->zone;
+    row->arch = node->arch;
     memcpy(row->host, node->host, sizeof row->host);
     row->capacity = node->capacity;
     row->free = node->free;

@@ -17,6 +17,7 @@
     X(DRAINING, "draining")                                                                                  \
     X(CORDONED, "cordoned")                                                                                  \
     X(CLUSTER, "in another cluster than the unit")                                                           \
+    X(ARCH, "have a processor for which the app has no environment")                                         \
     X(REFUSED, "refused the claim a moment ago")                                                             \
     X(NAMESPACE, "another namespace has it")                                                                 \
     X(CPU, "too little free cpu")                                                                            \
@@ -34,7 +35,7 @@ const char *sl_unfit_name(enum sl_unfit u); /* "CPU" */
 struct sl_view_node {
     struct a_map_link link; /* by id */
     struct a_node_id id;
-    struct a_name cluster, zone;
+    struct a_name cluster, zone, arch;
     char host[128];
     struct a_capacity capacity;
     struct a_capacity free;    /* as the node last said */
