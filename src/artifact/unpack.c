@@ -116,7 +116,8 @@ static int entry_check(struct archive_entry *e, const char *path, struct a_error
     }
 }
 
-/* Puts the entry's names below the folder, and takes special bits off. */
+/* Puts the entry's names below the folder. All may read what is unpacked, as the packer has it: whoever may
+ * come so far is decided above the folder. */
 static void entry_place(const struct unpacker *u, struct archive_entry *e, const char *path)
 {
     A_AUTOFREE char *full = a_asprintf("%s/%s", u->folder, path);
@@ -125,8 +126,8 @@ static void entry_place(const struct unpacker *u, struct archive_entry *e, const
         A_AUTOFREE char *target = a_asprintf("%s/%s", u->folder, hard);
         archive_entry_set_hardlink(e, target);
     }
-    mode_t mode = archive_entry_perm(e) & 0777;
-    archive_entry_set_perm(e, archive_entry_filetype(e) == AE_IFDIR ? mode | 0700 : mode | 0400);
+    bool wide = archive_entry_filetype(e) == AE_IFDIR || (archive_entry_perm(e) & 0111) != 0;
+    archive_entry_set_perm(e, wide ? 0755 : 0644);
     archive_entry_set_pathname(e, full);
 }
 

@@ -295,23 +295,22 @@ int sys_lock_take(const char *path, int *ret_fd, struct a_error *reterr)
 
 int sys_map_open(const char *path, struct sys_map *ret_map, struct a_error *reterr)
 {
-    SYS_FD_AUTO int fd = -1;
+    SYS_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us */
     struct stat st;
-    int rc = sys_file_open_read(path, &fd, reterr);
-    if (rc != 0)
-        return rc;
+    if (fd < 0)
+        return open_failed(path, reterr);
     if (fstat(fd, &st) != 0)
         return a_fail_errno(reterr, -errno, "cannot look at %s", path);
     if (!S_ISREG(st.st_mode))
         return a_fail(reterr, -EINVAL, A_CODE_INVALID, "%s is not a regular file", path);
     if (st.st_size == 0) {
-        ret_map->bytes = (struct a_view){NULL, 0};
+        *ret_map = (struct sys_map){.owner = st.st_uid};
         return 0;
     }
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return a_fail_errno(reterr, -errno, "cannot map %s", path);
-    ret_map->bytes = (struct a_view){p, (size_t)st.st_size};
+    *ret_map = (struct sys_map){.bytes = {p, (size_t)st.st_size}, .owner = st.st_uid};
     return 0;
 }
 

@@ -88,9 +88,11 @@ int sys_lock_take(const char *path, int *ret_fd, struct a_error *reterr) A_MUST_
 /* Clears or sets close-on-exec. */
 int sys_fd_set_inherit(int fd, bool inherit) A_MUST_CHECK;
 
-/* A file mapped for reading. An empty file gives an empty view. Zero-initialised = nothing mapped. */
+/* A file mapped for reading. An empty file gives an empty view. Zero-initialised = nothing mapped. Links are
+ * followed: `owner`, the user whose file it is, tells one that leads to somebody else's. */
 struct sys_map {
     struct a_view bytes;
+    uint32_t owner;
 };
 int sys_map_open(const char *path, struct sys_map *ret_map, struct a_error *reterr) A_MUST_CHECK;
 void sys_map_close(struct sys_map *map); /* safe twice */

@@ -47,8 +47,11 @@ static bool ids_are_mapped(const char *path, uint32_t first, uint32_t count)
 
 bool sys_user_may_switch(uint32_t first, uint32_t count)
 {
-    const uint64_t wanted = UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_CHOWN |
-                            UINT64_C(1) << CAP_FOWNER;
+    static const int needed[] = {CAP_SETUID,       CAP_SETGID, CAP_CHOWN,     CAP_FOWNER,
+                                 CAP_DAC_OVERRIDE, CAP_KILL,   CAP_SYS_PTRACE};
+    uint64_t wanted = 0;
+    for (size_t i = 0; i < A_ARRAY_SIZE(needed); i++)
+        wanted |= UINT64_C(1) << needed[i];
     return (capabilities() & wanted) == wanted && ids_are_mapped("/proc/self/uid_map", first, count) &&
            ids_are_mapped("/proc/self/gid_map", first, count);
 }
@@ -57,6 +60,13 @@ int sys_user_give(const char *path, uint32_t uid, struct a_error *reterr)
 {
     return lchown(path, uid, uid) == 0 ? 0
                                        : a_fail_errno(reterr, -errno, "cannot give %s to user %u", path, uid);
+}
+
+int sys_user_let_pass(const char *path, uint32_t gid, struct a_error *reterr)
+{
+    return lchown(path, (uid_t)-1, gid) == 0 && chmod(path, 0710) == 0
+               ? 0
+               : a_fail_errno(reterr, -errno, "cannot open %s to group %u", path, gid);
 }
 
 int sys_path_chmod(const char *path, mode_t mode, struct a_error *reterr)

@@ -240,9 +240,9 @@ def listening(first, count):
     return sorted(p for p in out if first <= p < first + count)
 
 
-def http(method, url, body=None, timeout_s=10):
+def http(method, url, body=None, timeout_s=10, headers=None):
     """(status, text); an HTTP error is an answer, too."""
-    request = urllib.request.Request(url, data=body, method=method)
+    request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return answer.status, answer.read().decode()

@@ -83,6 +83,13 @@ def snoopers(request, folder, tmp_path):
     s.close()
 
 
+def cmdline(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may switch users")
 
 
@@ -104,6 +111,10 @@ def test_each_namespace_has_its_user(snoopers):
     red = set(snoopers.log(1).splitlines())
     assert {"read 1/token", "read 3/token"} <= red and "read 2/token" not in red
     assert (snoopers.agent.data / "tenants").read_text() == "red\nblue\n"
+    lines = (snoopers.agent.data / "members" / "2" / "state").read_text().splitlines()
+    shim, member = (int(dict(line.split(" ", 1) for line in lines)[who].split()[0]) for who in ("shim", "member"))
+    os.kill(shim, 9)
+    wait_for("the end of a member whose shim was killed", lambda: not cmdline(member), 5)
 
 
 @pytest.mark.parametrize(

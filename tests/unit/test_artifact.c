@@ -97,7 +97,7 @@ static void test_unpack(void **state)
         {"bin/", AE_IFDIR, NULL, false, 0755},
         {"bin/python3", AE_IFREG, "#!", false, 04755},
         {"bin/python", AE_IFLNK, "python3", false, 0777},
-        {"lib/deep/x.py", AE_IFREG, "x = 1\n", false, 0644},
+        {"lib/deep/x.py", AE_IFREG, "x = 1\n", false, 0600},
         {"lib/up", AE_IFLNK, "../bin/python3", false, 0777},
         {"lib/same", AE_IFREG, "bin/python3", true, 0644},
     };
@@ -112,6 +112,8 @@ static void test_unpack(void **state)
     assert_int_equal(st.st_nlink, 2);
     char *text = text_of(x);
     assert_string_equal(text, "x = 1\n");
+    assert_int_equal(stat(x, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0644); /* whoever runs it may read it */
     assert_int_equal(artifact_unpack(archive, folder, NULL, NULL), -EEXIST);
     struct a_buf peek = {0};
     assert_int_equal(artifact_peek(archive, "astra-env.json", 100, &peek, NULL), 0);

@@ -29,6 +29,8 @@
 #include "wire/starlink.h"
 #include "wire/value.h"
 
+/* Below a member's `temp`. Ray opens its folder to everybody (mode 0777): `temp` is what keeps others out. */
+#define D_MEMBER_RAY_DIR "r"
 #define D_AGENT_MESSAGE_MAX 4096 /* bytes of a member's message: Ray's last lines fit */
 
 struct d_agent;
@@ -49,7 +51,7 @@ struct d_member {
     struct a_claim_id id;
     char *key;         /* UID/UNIT/MEMBER/ATTEMPT, in ASTRA_CLAIM of each process */
     char *folder;      /* DATA/members/NUMBER */
-    char *temp;        /* Ray's --temp-dir */
+    char *temp;        /* for this member alone: Ray's --temp-dir and TMPDIR lie in it */
     struct a_sm state; /* a_member_states */
     enum a_reason reason;
     char *message; /* never NULL */

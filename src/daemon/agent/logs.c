@@ -17,6 +17,7 @@
 struct log_file {
     char *name, *path;
     uint64_t offset; /* sent up to here */
+    uint32_t owner;  /* the user whose it must be; 0 = anybody's */
 };
 
 struct d_logs {
@@ -57,9 +58,10 @@ static void logs_free(struct d_logs *l)
 struct listing {
     struct d_logs *logs;
     const char *dir, *prefix; /* of the names that people see */
+    uint32_t owner;
 };
 
-static void file_add(struct d_logs *l, const char *name, const char *path)
+static void file_add(struct d_logs *l, const char *name, const char *path, uint32_t owner)
 {
     struct sys_stat st;
     if (l->n_files == FILES_MAX || (l->only != NULL && strcmp(l->only, name) != 0) ||
@@ -69,7 +71,7 @@ static void file_add(struct d_logs *l, const char *name, const char *path)
         if (strcmp(l->files[i].path, path) == 0)
             return;
     uint64_t from = l->tail_bytes > 0 && st.size > l->tail_bytes ? st.size - l->tail_bytes : 0;
-    l->files[l->n_files++] = (struct log_file){a_strdup(name), a_strdup(path), from};
+    l->files[l->n_files++] = (struct log_file){a_strdup(name), a_strdup(path), from, owner};
 }
 
 static int name_each(void *ctx, const char *name, bool is_dir)
@@ -78,13 +80,14 @@ static int name_each(void *ctx, const char *name, bool is_dir)
     A_AUTOFREE char *path = sys_path_join(list->dir, name);
     A_AUTOFREE char *shown = a_asprintf("%s%s", list->prefix, name);
     if (!is_dir)
-        file_add(list->logs, shown, path);
+        file_add(list->logs, shown, path, list->owner);
     return 0;
 }
 
-static void folder_add(struct d_logs *l, const char *dir, const char *prefix)
+/* A folder that the member can write: a link in it may lead to what only the agent may read. */
+static void folder_add(struct d_logs *l, const char *dir, const char *prefix, uint32_t owner)
 {
-    struct listing list = {l, dir, prefix};
+    struct listing list = {l, dir, prefix, owner};
     int ignored A_UNUSED = sys_file_exists(dir) ? sys_dir_list(dir, name_each, &list, NULL) : 0;
 }
 
@@ -104,7 +107,7 @@ static int ended_each(void *ctx, const char *name, bool is_dir)
     A_AUTOFREE char *start = a_asprintf("%s.%s.", l->unit.s, l->member.s);
     A_AUTOFREE char *path = a_asprintf("%s/ended/%s", l->agent->data, name);
     if (!is_dir && strncmp(name, start, strlen(start)) == 0)
-        file_add(l, name, path);
+        file_add(l, name, path, 0);
     return 0;
 }
 
@@ -114,7 +117,7 @@ static void revision_find(struct d_logs *l)
         const struct d_member *m = a_list_entry(it, struct d_member, link);
         A_AUTOFREE char *path = sys_path_join(m->folder, "revision.json");
         if (l->n_files == 0 && a_digest_equal(&m->document_digest, &l->digest))
-            file_add(l, "revision.json", path);
+            file_add(l, "revision.json", path, 0);
     }
 }
 
@@ -131,12 +134,12 @@ static void files_find(struct d_logs *l)
         return;
     }
     A_AUTOFREE char *log = sys_path_join(m->folder, D_SHIM_LOG_FILE);
-    A_AUTOFREE char *session = sys_path_join(m->temp, "session_latest/logs");
+    A_AUTOFREE char *session = sys_path_join(m->temp, D_MEMBER_RAY_DIR "/session_latest/logs");
     A_AUTOFREE char *serve = sys_path_join(session, "serve");
-    file_add(l, D_SHIM_LOG_FILE, log);
-    folder_add(l, serve, "serve/");
+    file_add(l, D_SHIM_LOG_FILE, log, 0);
+    folder_add(l, serve, "serve/", m->uid);
     if (l->only != NULL)
-        folder_add(l, session, "ray/");
+        folder_add(l, session, "ray/", m->uid);
 }
 
 /* ---- sending ---- */
@@ -169,6 +172,10 @@ static bool file_send(struct d_logs *l, struct log_file *f)
     bool more = false;
     if (sys_map_open(f->path, &map, NULL) < 0)
         return false;
+    if (f->owner != 0 && map.owner != f->owner) {
+        sys_map_close(&map);
+        return false;
+    }
     if (map.bytes.len < f->offset)
         f->offset = 0; /* rotated */
     uint64_t end = A_MIN((uint64_t)map.bytes.len, f->offset + PASS_BYTES);

@@ -6,8 +6,8 @@
  *                       revision.json                      the revision as it was fetched
  *                       deployed                           digest of the revision that Serve runs
  *                       home/ models/                      HOME; links to models
- *     TEMP_ROOT/astra-XXXXXXXX/                            Ray's session, the logs of its workers; tmp/ is
- * TMPDIR */
+ *     TEMP_ROOT/astra-XXXXXXXX/   r/ tmp/                  Ray's session with the logs of its workers; TMPDIR
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -141,6 +141,7 @@ static int folder_make(const struct d_member *m, struct a_error *reterr)
 {
     static const char *const below[] = {"home", "models"};
     A_AUTOFREE char *token = sys_path_join(m->folder, "token");
+    A_AUTOFREE char *ray = sys_path_join(m->temp, D_MEMBER_RAY_DIR);
     A_AUTOFREE char *tmp = sys_path_join(m->temp, "tmp");
     A_AUTOFREE char *revision = sys_path_join(m->folder, "revision.json");
     A_AUTOFREE char *blob = artifact_cache_blob(&m->agent->cache, &m->document_digest);
@@ -150,6 +151,10 @@ static int folder_make(const struct d_member *m, struct a_error *reterr)
         A_AUTOFREE char *path = sys_path_join(m->folder, below[i]);
         rc = sys_dir_make(path, 0700, reterr);
     }
+    if (rc == 0)
+        rc = sys_dir_make(m->temp, 0700, reterr);
+    if (rc == 0)
+        rc = sys_dir_make(ray, 0700, reterr);
     if (rc == 0)
         rc = sys_dir_make(tmp, 0700, reterr);
     if (rc == 0)
@@ -221,7 +226,7 @@ static int command_build(struct d_member *m, struct a_arena *arena, struct unit_
         .port_first = m->port_first,
         .head_ip = m->head_address,
         .head_port_first = m->head_port,
-        .temp_dir = m->temp,
+        .temp_dir = a_arena_printf(arena, "%s/" D_MEMBER_RAY_DIR, m->temp),
         .token_path = a_arena_printf(arena, "%s/token", m->folder),
         .mcpu = m->capacity.mcpu,
         .memory_bytes = m->capacity.memory_bytes,

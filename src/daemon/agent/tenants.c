@@ -2,8 +2,10 @@
  *
  * Where the agent may switch users, each namespace has a user of its own out of a range of 65536, by the
  * order in which namespaces came to this node (DATA/tenants; never given to another one): what it writes is
- * its own, and so are its processes' environments. Folders that lead to what members need can be passed
- * through by all and listed by none: of the shared cache one reads what one knows the digest of.
+ * its own, and so are its processes' environments. A member's folders stay the agent's, and only its group
+ * passes: Ray, and whoever writes there, may open what is in them to everybody. Folders that lead to what
+ * members need can be passed through by all and listed by none: of the shared cache one reads what one knows
+ * the digest of.
  *
  * Where it may not (no root, a user namespace without such numbers, a folder above DATA that is closed), the
  * node takes claims of one namespace at a time: the node core refuses the others, and the server knows. */
@@ -138,10 +140,13 @@ int d_tenant_give(const struct d_member *m, struct a_error *reterr)
     A_AUTOFREE char *home = sys_path_join(m->folder, "home");
     A_AUTOFREE char *models = sys_path_join(m->folder, "models");
     A_AUTOFREE char *token = sys_path_join(m->folder, "token");
+    A_AUTOFREE char *ray = sys_path_join(m->temp, D_MEMBER_RAY_DIR);
     A_AUTOFREE char *tmp = sys_path_join(m->temp, "tmp");
-    const char *const own[] = {home, token, m->temp, tmp}, *const read[] = {models, m->environment_dir,
-                                                                            m->code_dir};
-    int rc = sys_path_chmod(m->folder, PASS, reterr);
+    const char *const own[] = {home, token, ray, tmp};
+    const char *const read[] = {models, m->environment_dir, m->code_dir};
+    int rc = sys_user_let_pass(m->folder, m->uid, reterr);
+    if (rc == 0)
+        rc = sys_user_let_pass(m->temp, m->uid, reterr);
     for (size_t i = 0; rc == 0 && i < A_ARRAY_SIZE(own); i++)
         rc = sys_user_give(own[i], m->uid, reterr);
     for (size_t i = 0; rc == 0 && i < A_ARRAY_SIZE(read); i++)

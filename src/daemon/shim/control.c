@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ int d_shim_control_init(struct d_shim_control *c, const char *name, struct a_err
     unlink(name);
     c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->listen_fd < 0 || bind(c->listen_fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-        listen(c->listen_fd, D_SHIM_CLIENTS_MAX) < 0)
+        chmod(name, 0600) < 0 || listen(c->listen_fd, D_SHIM_CLIENTS_MAX) < 0)
         return a_fail_errno(reterr, -errno, "control socket");
     return 0;
 }

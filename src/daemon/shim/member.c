@@ -114,7 +114,23 @@ static void fd_become(int fd, int target, int report_fd)
         child_fail(report_fd, "set up standard input and output");
 }
 
-__attribute__((noreturn)) static void member_exec(const struct d_shim_spec *spec, int out_fd, int report_fd)
+/* The kernel forgets whom we are tied to when the user changes. */
+static void ids_change(const struct d_shim_spec *spec, int report_fd, pid_t tied_to)
+{
+    if (setgroups(0, NULL) < 0 || setresgid(spec->gid, spec->gid, spec->gid) < 0 ||
+        setresuid(spec->uid, spec->uid, spec->uid) < 0)
+        child_fail(report_fd, "change user and group");
+    if (tied_to == 0)
+        return;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        child_fail(report_fd, "tie to the shim");
+    if (getppid() != tied_to)
+        _exit(127); /* it died meanwhile */
+}
+
+/* tied_to: our parent, with which we end; 0: with the namespace. */
+__attribute__((noreturn)) static void member_exec(const struct d_shim_spec *spec, int out_fd, int report_fd,
+                                                  pid_t tied_to)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -130,9 +146,8 @@ __attribute__((noreturn)) static void member_exec(const struct d_shim_spec *spec
     limits_set(spec, report_fd);
     if (spec->cwd != NULL && chdir(spec->cwd) < 0)
         child_fail(report_fd, "enter the working folder");
-    if (spec->set_ids && (setgroups(0, NULL) < 0 || setresgid(spec->gid, spec->gid, spec->gid) < 0 ||
-                          setresuid(spec->uid, spec->uid, spec->uid) < 0))
-        child_fail(report_fd, "change user and group");
+    if (spec->set_ids)
+        ids_change(spec, report_fd, tied_to);
     char *no_env[] = {NULL};
     execve(spec->argv[0], spec->argv, spec->env != NULL ? spec->env : no_env);
     child_fail(report_fd, "execute the command");
@@ -194,6 +209,7 @@ __attribute__((noreturn)) static void child_run(const struct d_shim_spec *spec, 
                                                 struct channel *c)
 {
     char path[4096];
+    pid_t parent = getppid();
     close(c->report[0]);
     close(c->status[0]);
     parent_await(c);
@@ -202,7 +218,7 @@ __attribute__((noreturn)) static void child_run(const struct d_shim_spec *spec, 
          text_put(path, "0") < 0))
         child_fail(c->report[1], "join the cgroup");
     if (!namespaces)
-        member_exec(spec, out_fd, c->report[1]);
+        member_exec(spec, out_fd, c->report[1], parent);
     mounts_make(spec, c->report[1]);
     sigset_t all;
     sigfillset(&all);
@@ -211,7 +227,7 @@ __attribute__((noreturn)) static void child_run(const struct d_shim_spec *spec, 
     if (member < 0)
         child_fail(c->report[1], "fork");
     if (member == 0)
-        member_exec(spec, out_fd, c->report[1]);
+        member_exec(spec, out_fd, c->report[1], 0);
     close(out_fd);
     close(c->report[1]);
     first_run(member, c->status[1]);

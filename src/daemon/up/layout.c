@@ -28,7 +28,7 @@ static void layout_fill(struct d_up_layout *l)
     l->cache = sys_path_join(l->data, "cache");
     l->client = sys_path_join(l->data, "client.json");
     l->lock = sys_path_join(l->data, "lock");
-    /* Ray allows 41 characters for a member's, which adds 15 to this. */
+    /* Ray allows 41 characters for a member's, which adds 17 to this. */
     l->temp =
         a_asprintf("/tmp/astra-%012llx", (unsigned long long)(a_hash_str(0, l->data) & 0xffffffffffffu));
     l->mark = a_asprintf("ASTRA_UP=%s", l->data);
