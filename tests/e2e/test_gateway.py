@@ -896,6 +896,10 @@ def test_a_view_that_nobody_saw_for_long_is_not_used(make):
     world.start()
     assert world.ask().status == 503 and endpoints(world) == set() and not a.requests
     assert len(world.routes()["routes"]) == 1
+    world.stop()
+    world.server = Server()
+    world.start()
+    assert world.server.wait("SUBSCRIBE").sequence == 0  # tell what you know: there is nothing to lose here
 
 
 def test_asleep_for_longer_than_ports_rest(make):

@@ -46,13 +46,15 @@ static void tell(struct d_gateway *g, const struct wire_sl_message *m)
 static void drop_unseen(void *ctx)
 {
     struct d_gateway *g = ctx;
-    uint64_t now = sys_clock_boot_ms(), n = 0;
+    uint64_t now = sys_clock_boot_ms(), n = 0, left = 0;
     struct wire_sl_message m = {.type = WIRE_SL_T_VIEW_BEGIN};
     if (!g->stale || g->view.in_batch)
         return; /* a server is telling what is true */
     a_map_foreach (l, &g->view.records) {
         const struct d_gw_record *r = a_map_entry(l, struct d_gw_record, by_key);
-        if (!r->is_endpoint || is_seen(&g->vouch, r, now))
+        bool seen = is_seen(&g->vouch, r, now);
+        left += r->is_endpoint && seen;
+        if (!r->is_endpoint || seen)
             continue;
         if (n++ == 0)
             tell(g, &m);
@@ -65,7 +67,9 @@ static void drop_unseen(void *ctx)
     sys_log(WARN, "gateway", "view.unvouched",
             "no server is there, and these endpoints do not answer at their places: they are given up",
             SYS_U64("endpoints", n));
-    m = (struct wire_sl_message){.type = WIRE_SL_T_VIEW_END, .view_end = {.sequence = g->view.sequence}};
+    m = (struct wire_sl_message){.type = WIRE_SL_T_VIEW_END};
+    if (left > 0) /* else there is nothing that a server which has just begun must be careful of */
+        m.view_end.sequence = g->view.sequence;
     tell(g, &m);
 }
 
