@@ -522,15 +522,17 @@ static void test_slow_event_client(void **state)
     sys_stream_read_stop(f->raw);
     int rc = 0;
     memset(big, 'e', 32 * 1024);
-    for (int i = 0; i < 1000 && rc == 0; i++) {
+    for (int i = 0; i < 1000; i++) {
         rc = net_http_stream_write(f->held, (struct a_view){big, 32 * 1024});
+        if (rc != 0)
+            break; /* at once: in the next turn the kernel may take more, and what was full has drained */
         sys_loop_turn(f->loop, false);
     }
     assert_int_equal(rc, -ENOBUFS);
     assert_true(net_http_stream_is_full(f->held));
-    assert_int_equal(f->drained, 0);
+    unsigned before = f->drained;
     sys_stream_read_start(f->raw);
-    await(f, f->drained == 1);
+    await(f, f->drained > before);
     assert_false(net_http_stream_is_full(f->held));
     net_http_stream_end(f->held);
     raw_await(f, "\r\n0\r\n\r\n");
