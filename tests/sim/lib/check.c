@@ -6,6 +6,8 @@
 #include "base/hash.h"
 #include "lib/sim.h"
 
+#define JUMP_MS 30000 /* the longest that a gang's grant is under way */
+
 void claim_text(const struct a_node_id *node, const struct a_claim_id *id, char *out, size_t size)
 {
     A_BUF_AUTO struct a_buf b = {0};
@@ -102,7 +104,8 @@ void check_granted(struct sim *sim, const struct sl_sched_update_item *item)
 {
     for (size_t i = 0; i < item->n_placed; i++) {
         const struct node *n = sim_node(sim, &item->placed[i].node);
-        bool held = n != NULL && !n->agent_up;
+        /* a jump of its clock ends what is only reserved */
+        bool held = n != NULL && (!n->agent_up || (n->jumped_ms > 0 && n->jumped_ms + JUMP_MS > sim->now));
         if (n == NULL) {
             sim_fail(sim, "I5: a gang is granted and its %s is nowhere", item->placed[i].name.s);
             return;
@@ -149,7 +152,7 @@ void check_durable(struct sim *sim, struct node *n, const struct sl_node_action 
         return;
     struct sl_node disk;
     sl_node_init(&disk, &n->capacity);
-    if (n->disk.text != NULL && sl_node_decode(&disk, a_view_str(n->disk.text), sim->now, NULL) == 0)
+    if (n->disk.text != NULL && sl_node_decode(&disk, a_view_str(n->disk.text), node_now(sim, n), NULL) == 0)
         kept = sl_node_find(&disk, &c->id);
     bool over = c->state.state == A_CLAIM_RELEASED && (kept == NULL || kept->state.state != A_CLAIM_BOUND);
     bool whole =
@@ -333,6 +336,17 @@ static void store_leaks(struct sim *sim, struct a_buf *why)
     }
 }
 
+/* The table knows every agent that is there, with all its claims. */
+static void resource_leaks(struct sim *sim, struct a_buf *why)
+{
+    for (int i = 0; i < sim->n_nodes; i++) {
+        const struct node *n = &sim->nodes[i];
+        const struct sl_resource_node *row = sl_resource_node(&sim->server.resource, &n->id);
+        if (!n->agent_up || row == NULL || row->conn == 0 || row->conn != n->conn || !row->snapshot)
+            a_buf_addf(why, "node %d is not attached; ", i);
+    }
+}
+
 static void gateway_leaks(struct sim *sim, int g, size_t n_units, struct a_buf *why)
 {
     const struct gateway *gate = &sim->gateways[g];
@@ -366,6 +380,9 @@ static void world_why(struct sim *sim, struct a_buf *why)
         if (sim->nodes[i].agent_up)
             bound += node_leaks(sim, &sim->nodes[i], why);
     store_leaks(sim, why);
+    resource_leaks(sim, why);
+    if (sim->server.withdraw.units.len > 0)
+        a_buf_addf(why, "%zu units still leave routing; ", sim->server.withdraw.units.len);
     if (bound != expected)
         a_buf_addf(why, "%zu claims where %zu are wanted; ", bound, expected);
     for (int g = 0; g < SIM_GATEWAYS; g++)

@@ -141,9 +141,13 @@ static bool gateway_is_there(struct sim *sim, int gateway)
     const struct server_gateway *sg = &sim->server.view.gateways[gateway];
     if (sg->late && sim->now < sg->since_ms + SIM_DRAIN_MS + 1000)
         return false;
-    if (sim->suspended_ms[OWNER_GATEWAY(gateway)] > sim->now &&
-        sim->suspended_since_ms[OWNER_GATEWAY(gateway)] + HUNG_MS <= sim->now)
+    uint64_t since_ms = sim->suspended_since_ms[OWNER_GATEWAY(gateway)],
+             until_ms = sim->suspended_ms[OWNER_GATEWAY(gateway)];
+    if (until_ms > sim->now && since_ms + HUNG_MS <= sim->now)
         return false; /* U3: it is not waited for any longer */
+    if (until_ms <= sim->now && sim->now < until_ms + SIM_DRAIN_MS &&
+        since_ms + HUNG_MS <= until_ms + SIM_DRAIN_MS)
+        return false; /* U3: it woke in time, but less than its requests' time is left */
     return g->up && g->told_ms <= sim->now && g->conn != 0 && sg->subscribed && sg->conn == g->conn &&
            g->view.life == sim->server.life;
 }

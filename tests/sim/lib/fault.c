@@ -12,7 +12,10 @@ const char *const sim_count_names[COUNT_N] = {
     [COUNT_STALE] = "of dead servers",
     [COUNT_AGENT_CRASHES] = "agents killed",
     [COUNT_MACHINE_CRASHES] = "machines killed",
+    [COUNT_OVERTAKEN] = "overtaken",
     [COUNT_PARTITIONS] = "partitions",
+    [COUNT_LINKS_RESET] = "links reset",
+    [COUNT_CLOCK_JUMPS] = "clock jumps",
     [COUNT_SERVER_CRASHES] = "servers killed",
     [COUNT_STORES_LOST] = "stores lost",
     [COUNT_MEMBER_DEATHS] = "members killed",
@@ -91,7 +94,7 @@ static void fault_gateway(struct sim *sim)
         gateway_crash(sim, g, between(sim, 200, 20000));
         return;
     }
-    sim->counts[COUNT_PARTITIONS]++;
+    sim->counts[COUNT_PARTITIONS] += kind == 2;
     sim_trace(sim, "gateway %d is %s the server for %llu ms", g, kind == 1 ? "reset by" : "cut off from",
               (unsigned long long)(kind == 1 ? 0 : ms));
     if (kind == 1)
@@ -145,12 +148,13 @@ enum fault {
     FAULT_GATEWAY,
     FAULT_SUSPEND,
     FAULT_DISK,
+    FAULT_CLOCK,
 };
 
 static const enum fault faults[] = {FAULT_AGENT,     FAULT_AGENT,   FAULT_MACHINE, FAULT_PARTITION,
                                     FAULT_PARTITION, FAULT_SERVER,  FAULT_SERVER,  FAULT_MEMBER,
                                     FAULT_REPLICA,   FAULT_DRAIN,   FAULT_DEPLOY,  FAULT_SCALE,
-                                    FAULT_GATEWAY,   FAULT_SUSPEND, FAULT_DISK};
+                                    FAULT_GATEWAY,   FAULT_SUSPEND, FAULT_DISK,    FAULT_CLOCK};
 
 static void run_chained(struct sim *sim, void *data);
 
@@ -206,6 +210,9 @@ static void fault(struct sim *sim, enum fault f)
     case FAULT_DISK:
         fault_disk_full(sim, node);
         break;
+    case FAULT_CLOCK:
+        node_clock_jump(sim, node, between(sim, 5000, sim_chance(&sim->fault_random, 0.5) ? 60000 : 3600000));
+        break;
     }
 }
 
@@ -251,6 +258,7 @@ void world_build(struct sim *sim)
     sim->late = sim_chance(r, 0.5) ? 0.05 : 0;
     sim->broken = sim_chance(r, 0.5) ? 0.01 : 0;
     sim->fragile = sim_chance(r, 0.5) ? 0.01 : 0;
+    sim->shaky = sim_chance(r, 0.7) ? 0.6 : 0;
     sim->slow = sim_chance(r, 0.3) ? 0.2 : 0.03;
     sim->ask_ms = sim_chance(r, 0.15) ? 15 : 120;
     sim->max_ongoing = sim_chance(r, 0.5) ? 4 : 16;
@@ -272,7 +280,7 @@ static void node_heal(struct sim *sim, int i)
 void world_heal(struct sim *sim)
 {
     sim_trace(sim, "everything heals");
-    sim->drop = sim->repeat = sim->late = sim->broken = sim->fragile = 0;
+    sim->drop = sim->repeat = sim->late = sim->broken = sim->fragile = sim->shaky = 0;
     sim->slow = 0.03;
     sim->ask_ms = 120;
     for (int g = 0; g < SIM_GATEWAYS; g++)

@@ -267,6 +267,25 @@ static void save_later(struct sim *sim, int g)
     sim_after(sim, OWNER_GATEWAY(g), SAVE_MS, run_save, &ref, sizeof ref);
 }
 
+static void run_reset(struct sim *sim, void *data)
+{
+    struct gateway_ref ref;
+    if (ref_take(sim, data, &ref) != NULL && sim->shaky > 0)
+        net_reset_gateway(sim, ref.gateway);
+}
+
+/* A link that breaks while a unit leaves: what is in flight there is told anew, to a server that waits. */
+static void link_shake(struct sim *sim, const struct gmsg *m)
+{
+    struct gateway_ref ref = ref_of(sim, m->gateway);
+    bool leaves = false;
+    for (size_t i = 0; i < m->n_rows; i++)
+        leaves = leaves || (m->rows[i].kind == 'e' && m->rows[i].state == WIRE_SL_ENDPOINT_DRAINING);
+    if (leaves && sim_chance(&sim->net_random, sim->shaky))
+        sim_after(sim, OWNER_GATEWAY(ref.gateway), sim_between(&sim->net_random, 5, 3000), run_reset, &ref,
+                  sizeof ref);
+}
+
 void gateway_receive(struct sim *sim, const struct gmsg *m)
 {
     struct gateway *g = &sim->gateways[m->gateway];
@@ -281,6 +300,7 @@ void gateway_receive(struct sim *sim, const struct gmsg *m)
     struct gmsg ack = {
         .type = GMSG_ACK, .gateway = m->gateway, .conn = g->conn, .life = m->life, .sequence = m->sequence};
     net_gateway_send(sim, &ack);
+    link_shake(sim, m);
 }
 
 /* ---- the link ---- */

@@ -149,7 +149,12 @@ static void frame_send(struct sim *sim, const struct msg *m, int owner, sim_run_
         conn_break(sim, m->conn);
         return;
     }
-    sim_after(sim, owner, latency(sim, m->type == MSG_HELLO), deliver, m, sizeof *m);
+    struct conn *c = &sim->conns[m->conn];
+    uint64_t at = sim->now + latency(sim, m->type == MSG_HELLO);
+    uint64_t *last = owner == OWNER_SERVER ? &c->up_ms : &c->down_ms;
+    sim->counts[COUNT_OVERTAKEN] += at < *last;
+    *last = A_MAX(*last, at);
+    sim_after(sim, owner, at - sim->now, deliver, m, sizeof *m);
     if (sim_chance(&sim->net_random, sim->repeat)) {
         sim->counts[COUNT_REPEATED]++;
         sim_after(sim, owner, latency(sim, false) + 1, deliver, m, sizeof *m);
@@ -279,6 +284,7 @@ void net_reset_gateway(struct sim *sim, int gateway)
     uint32_t conn = sim->gateways[gateway].conn;
     if (conn == 0)
         return;
+    sim->counts[COUNT_LINKS_RESET]++;
     sim->conns[conn].broken = true;
     close_server_in(sim, conn, 0, 50);
     close_peer_in(sim, conn, 0, 50);

@@ -25,6 +25,11 @@ int node_index(const struct sim *sim, const struct node *n)
     return (int)(n - sim->nodes);
 }
 
+uint64_t node_now(const struct sim *sim, const struct node *n)
+{
+    return sim->now + n->clock_ms;
+}
+
 /* ---- reports ---- */
 
 static uint32_t node_flags(const struct node *n)
@@ -133,7 +138,7 @@ static void node_do(struct sim *sim, struct node *n, const struct sl_node_update
 void node_step(struct sim *sim, struct node *n, struct sl_node_event *e)
 {
     struct sl_node_update update;
-    e->now_ms = sim->now;
+    e->now_ms = node_now(sim, n);
     sl_node_step(&n->core, e, &update);
     node_do(sim, n, &update);
 }
@@ -343,7 +348,7 @@ void node_receive(struct sim *sim, const struct msg *m)
         return;
     }
     struct sl_node_update update;
-    e.now_ms = sim->now;
+    e.now_ms = node_now(sim, n);
     sl_node_step(&n->core, &e, &update);
     for (size_t i = 0; i < update.n_actions && m->type == MSG_RESERVE; i++)
         if (update.actions[i].kind == SL_NODE_REPLY && a_claim_id_equal(&update.actions[i].id, &m->id))
@@ -368,7 +373,7 @@ static void run_timer(struct sim *sim, void *data)
     struct node *n = &sim->nodes[ref.node];
     if (!n->agent_up || n->life != ref.life)
         return;
-    if (sl_node_deadline(&n->core) <= sim->now)
+    if (sl_node_deadline(&n->core) <= node_now(sim, n))
         node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_TIMER});
     sim_after(sim, OWNER_NODE(ref.node), 500, run_timer, &ref, sizeof ref);
 }
@@ -384,11 +389,11 @@ void node_boot(struct sim *sim, int i)
     n->attach = 0;
     sl_node_init(&n->core, &n->capacity);
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    if (n->disk.text != NULL && sl_node_decode(&n->core, a_view_str(n->disk.text), sim->now, &e) != 0)
+    if (n->disk.text != NULL && sl_node_decode(&n->core, a_view_str(n->disk.text), node_now(sim, n), &e) != 0)
         sim_fail(sim, "node %d cannot read its own file: %s", i, a_error_text(&e));
     a_list_foreach (it, &n->core.claims)
         ports_keep(n, a_list_entry(it, struct sl_claim, link)->port_first);
-    sl_node_begin(&n->core, sim->now, &update);
+    sl_node_begin(&n->core, node_now(sim, n), &update);
     node_do(sim, n, &update);
     sim_after(sim, OWNER_NODE(ref.node), 1000, run_beat, &ref, sizeof ref);
     sim_after(sim, OWNER_NODE(ref.node), 500, run_timer, &ref, sizeof ref);
@@ -433,4 +438,21 @@ void node_crash_machine(struct sim *sim, int i, uint64_t down_ms)
     members_vanish(sim, n);
     n->machine_up = false;
     agent_down(sim, i, down_ms, true);
+}
+
+/* The agent sees it when it wakes, and attaches again: what was agreed before may be over. */
+void node_clock_jump(struct sim *sim, int i, uint64_t ms)
+{
+    struct node *n = &sim->nodes[i];
+    n->clock_ms += ms;
+    n->jumped_ms = sim->now;
+    sim->counts[COUNT_CLOCK_JUMPS]++;
+    sim_trace(sim, "the clock of node %d jumps by %llu ms", i, (unsigned long long)ms);
+    if (!n->agent_up)
+        return;
+    node_step(sim, n, &(struct sl_node_event){.kind = SL_NODE_EV_TIMER});
+    if (n->conn != 0) {
+        net_close_node(sim, i, false);
+        net_connect(sim, i);
+    }
 }

@@ -124,7 +124,7 @@ struct conn {
     int node, gateway;       /* one of them is -1 */
     bool at_server, at_peer; /* who believes that it is open */
     bool broken;             /* a gateway's: nothing arrives any more */
-    uint64_t up_ms, down_ms; /* a gateway's frames arrive in order: not before these */
+    uint64_t up_ms, down_ms; /* the last of its frames arrives then; a gateway's arrive in order */
 };
 
 /* ---- the parts ---- */
@@ -179,6 +179,8 @@ struct node {
     uint32_t life; /* of the agent: events of an earlier one are void */
     uint32_t conn; /* 0 = none */
     uint64_t attach, sequence, acked_ms;
+    uint64_t clock_ms;       /* its clock is so much ahead of the world's */
+    uint64_t jumped_ms;      /* when it jumped last */
     uint64_t cut_until_ms;   /* from the server */
     uint64_t apart_until_ms; /* from the gateways */
     struct block blocks[SIM_BLOCKS];
@@ -314,7 +316,10 @@ enum sim_count {
     COUNT_LATE,
     COUNT_AGENT_CRASHES,
     COUNT_MACHINE_CRASHES,
+    COUNT_OVERTAKEN,
     COUNT_PARTITIONS,
+    COUNT_LINKS_RESET,
+    COUNT_CLOCK_JUMPS,
     COUNT_SERVER_CRASHES,
     COUNT_STORES_LOST,
     COUNT_MEMBER_DEATHS,
@@ -347,6 +352,7 @@ struct sim {
     double drop, repeat, late; /* per frame */
     double broken;             /* per request: its connection breaks */
     double fragile;            /* per write: its process dies over it */
+    double shaky;              /* per view that withdraws a unit: the gateway's link breaks soon after */
     double slow;               /* per request: it takes seconds */
     uint64_t ask_ms;           /* clients ask every 1 to 9 times so often */
     uint32_t max_ongoing;      /* of each endpoint */
@@ -442,6 +448,9 @@ void node_connected(struct sim *sim, int i, uint32_t conn);
 void node_crash_agent(struct sim *sim, int i, uint64_t down_ms);
 void node_crash_machine(struct sim *sim, int i, uint64_t down_ms);
 void node_step(struct sim *sim, struct node *n, struct sl_node_event *e);
+uint64_t node_now(const struct sim *sim, const struct node *n);
+/* Its machine slept for so long: that is what its own clock says. */
+void node_clock_jump(struct sim *sim, int i, uint64_t ms);
 /* Tells of the claim under that number, where the agent runs and has it. */
 void node_report(struct sim *sim, struct node *n, uint64_t number);
 
