@@ -6,19 +6,16 @@
 #include "kube/objects.h"
 
 struct kube_manifest_options {
-    const char *namespace; /* where the pools are */
-    const char
-        *installation; /* NULL = left out: its lease's name is not known before the first server starts */
-    const char *service_account;        /* NULL = "astra" */
-    unsigned server_port, gateway_port; /* 0 = 7701, 8080 */
+    const char *namespace;       /* where the pools are */
+    const char *service_account; /* NULL = "astra" */
 };
 
-/* An array: Namespace, ServiceAccount and a Secret with its token (a token of its own, without an end), Role
- * and RoleBinding with what the role really calls and no more. Nothing of it is cluster-wide. */
+/* An array: Namespace, ServiceAccount and a Secret with a token of it (without an end), Role and RoleBinding
+ * with what the server really calls and no more. Nothing of it but the Namespace is cluster-wide. */
 struct wire_value *kube_manifests_make(struct a_arena *arena, const struct kube_manifest_options *options);
 
-/* For one pool: who may reach its agents and members (pods of pools of the same installation, and whoever the
- * gateways are), and what they may call. Ports of members are 20000-29999. */
+/* For one pool: who may reach its members (pods of pools of the same installation, and the gateways) and that
+ * they may call anything but the cloud's own metadata. */
 struct wire_value *kube_network_policy_make(struct a_arena *arena, const struct kube_agent_options *agent,
                                             const struct kube_pool_spec *spec);
 /* For one pool: an eviction may take a tenth of it at once. */

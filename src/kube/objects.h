@@ -23,14 +23,16 @@ struct kube_agent_options {
     const char *network;         /* of the nodes; NULL = the cluster's name */
     const char *join_secret;     /* the Secret with the key `token`; NULL = KUBE_JOIN_SECRET */
     const char *service_account; /* of the pods; NULL = the namespace's default. Its token is not mounted */
+    const char *const
+        *gateway_blocks; /* CIDRs of gateways outside the cluster; NULL ends them. NULL = none */
 };
 
 #define KUBE_JOIN_SECRET "astra-join"
 
-/* The pod NAME of a pool. Agents run under `astra init` without any privilege; `astra drain --self` is the
- * PreStop hook, with all of the pod's grace but 2 s. Liveness and start are /healthz of the agent, readiness
- * is /readyz: it has joined once, so that losing the server makes no pod unready. KUBE_LABEL_POD_UID and
- * _POOL become labels of the node. */
+/* The pod NAME of a pool: `astra init agent FLAGS` without any privilege; `astra drain --self --grace N` is
+ * the PreStop hook, with all of the pod's grace but 2 s. Liveness and start are /healthz of the agent,
+ * readiness is /readyz: it has joined once, so that losing the server makes no pod unready (P2 rests on
+ * that). The pool, the pod's uid, its stability and the pool's labels become labels of the node. */
 struct wire_value *kube_pod_make(struct a_arena *arena, const struct kube_agent_options *agent,
                                  const struct kube_pool_spec *spec, const char *name);
 /* The value of KUBE_LABEL_TEMPLATE: of everything in the pod but its name. `ret` holds KUBE_TEMPLATE_LEN + 1

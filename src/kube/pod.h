@@ -9,7 +9,8 @@
 #define KUBE_LABEL_POOL "astra-ray.dev/pool"
 #define KUBE_LABEL_TEMPLATE                                                                                  \
     "astra-ray.dev/template" /* the first 16 hex digits of the digest of what the pod was made from */
-#define KUBE_LABEL_POD_UID "astra-ray.dev/pod-uid" /* of a node: what ties it to its pod */
+#define KUBE_LABEL_STABILITY "astra-ray.dev/stability" /* of a node */
+#define KUBE_LABEL_POD_UID "astra-ray.dev/pod-uid"     /* of a node: what ties it to its pod */
 
 enum kube_phase {
     KUBE_PHASE_UNKNOWN,

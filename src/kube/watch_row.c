@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/text.h"
+#include "kube/time.h"
 #include "kube/watch_core.h"
 
 #define TEXTS_MAX (16u << 10) /* of one row, by its kind */
@@ -110,38 +110,11 @@ struct kube_slice kube_texts_read(struct kube_texts *t, struct wire_scan *s)
     return kube_texts_add(t, wire_scan_string(s, &t->room), TEXTS_MAX);
 }
 
-static bool digits_take(struct a_view *v, size_t n, char after, int64_t *ret)
-{
-    uint64_t value;
-    if (v->len < n + 1 || v->ptr[n] != after || !a_text_u64((struct a_view){v->ptr, n}, &value))
-        return false;
-    *ret = (int64_t)value;
-    v->ptr += n + 1;
-    v->len -= n + 1;
-    return true;
-}
-
-/* Days since 1970-01-01 of the proleptic Gregorian calendar (H. Hinnant, chrono-compatible date algorithms).
- */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400, of_era = year - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 int64_t kube_time_read(struct wire_scan *s, struct kube_texts *t)
 {
-    int64_t year, month, day, hour, minute, second;
+    int64_t us;
     a_buf_reset(&t->room);
-    struct a_view v = wire_scan_string(s, &t->room);
-    bool ok = digits_take(&v, 4, '-', &year) && digits_take(&v, 2, '-', &month) &&
-              digits_take(&v, 2, 'T', &day) && digits_take(&v, 2, ':', &hour) &&
-              digits_take(&v, 2, ':', &minute) && digits_take(&v, 2, 'Z', &second);
-    if (!ok || v.len != 0 || month < 1 || month > 12)
-        return 0;
-    return days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    return kube_time_parse(wire_scan_string(s, &t->room), &us) ? us / 1000000 : 0;
 }
 
 /* ---- objects ---- */
