@@ -94,10 +94,10 @@ def test_deploy_during_a_drain(world, traffic):
 
 
 def test_scale_to_0_and_back(world):
-    put(world, env={"DEPLOY": "drain"}, route={"wait": "5s"})
+    put(world, env={"DEPLOY": "drain"}, route={"wait": "60s" if REAL else "10s"})
     world.api("POST", "/namespaces/default/apps/app/scale", {"units": 0})
     world.wait("its end", lambda: world.units("app") == [], SOON_S)
-    connection = http.client.HTTPConnection(world.client()["gateway"].split("//")[1], timeout=30)
+    connection = http.client.HTTPConnection(world.client()["gateway"].split("//")[1], timeout=90)
     connection.request("GET", "/app/x")
     answer = connection.getresponse()
     assert answer.status == 503 and answer.headers["x-astra-cause"] == "no_capacity"

@@ -5,7 +5,7 @@ import time
 import urllib.error
 
 import pytest
-from disasterlib import SOON_S, some
+from disasterlib import REAL, SOON_S, some
 from uplib import wait_for
 
 NODE = "cluster-1-node-1"
@@ -13,7 +13,7 @@ NODE = "cluster-1-node-1"
 
 @pytest.fixture(scope="module")
 def world(disaster_world):
-    with disaster_world(disks={"server": "12m", f"nodes/{NODE}": "4m"}) as world:
+    with disaster_world(disks={"server": "240m" if REAL else "12m", f"nodes/{NODE}": "4m"}) as world:  # Ray, packed, has 157 MB
         world.deploy()
         yield world
 

@@ -246,7 +246,7 @@ class Course:
 
     def picture(self):
         def shifted(points):
-            return [(t - self.began, y) for t, y in points]
+            return [(t - self.began, y) for t, y in points if t >= self.began]
 
         seconds = sorted(self.clients.seconds.items())[:-1]
         series = {name: ([(t, m) for t, m, _ in s], [(t, d) for t, _, d in s]) for name, s in self.sampler.series.items() if s}
