@@ -69,6 +69,16 @@ int wire_json_parse(struct a_arena *arena, struct a_view text, const char *name,
 int wire_yaml_parse(struct a_arena *arena, struct a_view text, const char *name,
                     const struct wire_value_limits *limits, struct wire_value **ret,
                     struct a_error *reterr) A_MUST_CHECK;
+/* The same of a text of any number of documents (kubectl's files): *ret is the list of them, empty ones as
+ * null. Positions and errors count through the whole text; the limits hold for all of them together. */
+int wire_yaml_parse_all(struct a_arena *arena, struct a_view text, const char *name,
+                        const struct wire_value_limits *limits, struct wire_value **ret,
+                        struct a_error *reterr) A_MUST_CHECK;
+/* YAML within YAML: `v` is a text value that was parsed out of `text`, and what it says is parsed. Positions
+ * and errors are those in `text` when `v` is a literal block (|), else all of them are that of `v`. */
+int wire_yaml_parse_inner(struct a_arena *arena, struct a_view text, const struct wire_value *v,
+                          const char *name, const struct wire_value_limits *limits, struct wire_value **ret,
+                          struct a_error *reterr) A_MUST_CHECK;
 
 /* ---- printing ---- */
 

@@ -34,12 +34,23 @@ struct yaml {
     struct wire_value_reader r;
     struct level *levels; /* limits.depth of them */
     unsigned depth;
-    struct wire_value *root;
+    struct wire_value *root; /* with `all` a list, of the documents */
+    bool all;
     unsigned documents;
+    unsigned first_line, indent; /* of a text within a text: what to add to its own positions */
+    unsigned fixed_line;         /* not 0: every position is this one, and fixed_column */
+    unsigned fixed_column;
     unsigned line, column;  /* of the event at hand */
     struct a_arena scratch; /* what `keys` links */
     struct a_map keys;
 };
+
+/* Line and column count from 0. */
+static void position_set(struct yaml *y, size_t line, size_t column)
+{
+    y->line = y->fixed_line > 0 ? y->fixed_line : y->first_line + (unsigned)line + 1;
+    y->column = y->fixed_line > 0 ? y->fixed_column : y->indent + (unsigned)column + 1;
+}
 
 static int yaml_fail(struct yaml *y, int rc, const char *what)
 {
@@ -82,8 +93,12 @@ static int key_take(struct yaml *y, struct level *l, struct a_view text, bool pl
 
 static void value_place(struct yaml *y, struct wire_value *v)
 {
-    if (y->depth == 0) {
+    if (y->depth == 0 && !y->all) {
         y->root = v;
+        return;
+    }
+    if (y->depth == 0) {
+        wire_value_reader_add(y->root, v);
         return;
     }
     struct level *l = &y->levels[y->depth - 1];
@@ -168,11 +183,10 @@ static int level_push(struct yaml *y, enum wire_value_type type, const yaml_char
 
 static int event_take(struct yaml *y, const yaml_event_t *e)
 {
-    y->line = (unsigned)e->start_mark.line + 1;
-    y->column = (unsigned)e->start_mark.column + 1;
+    position_set(y, e->start_mark.line, e->start_mark.column);
     switch (e->type) {
     case YAML_DOCUMENT_START_EVENT:
-        return ++y->documents > 1 ? yaml_fail(y, -EINVAL, "a second document: one is read") : 0;
+        return ++y->documents > 1 && !y->all ? yaml_fail(y, -EINVAL, "a second document: one is read") : 0;
     case YAML_ALIAS_EVENT:
         return yaml_fail(y, -EINVAL, "anchors (&) and aliases (*) are not supported: write the value out");
     case YAML_SCALAR_EVENT:
@@ -196,13 +210,13 @@ static int parser_fail(struct yaml *y, const yaml_parser_t *parser)
     const char *what = parser->problem != NULL ? parser->problem : "not YAML";
     if (parser->error == YAML_MEMORY_ERROR)
         return yaml_fail(y, -ENOMEM, "no room");
-    y->line = (unsigned)parser->problem_mark.line + 1;
-    y->column = (unsigned)parser->problem_mark.column + 1;
+    position_set(y, parser->problem_mark.line, parser->problem_mark.column);
     if (parser->context == NULL)
         return yaml_fail(y, -EINVAL, what);
     /* "while parsing a flow sequence", and where that began */
-    return wire_value_reader_fail(&y->r, -EINVAL, y->line, y->column, "%s (%s from line %u)", what,
-                                  parser->context, (unsigned)parser->context_mark.line + 1);
+    return wire_value_reader_fail(
+        &y->r, -EINVAL, y->line, y->column, "%s (%s from line %u)", what, parser->context,
+        y->fixed_line > 0 ? y->fixed_line : y->first_line + (unsigned)parser->context_mark.line + 1);
 }
 
 static int text_take(struct yaml *y, struct a_view text)
@@ -240,43 +254,106 @@ static bool is_old_line_end(struct a_view v, size_t i)
 
 static int text_check(struct yaml *y, struct a_view text)
 {
-    for (struct a_view rest = text; rest.len > 0;) {
+    size_t n = 0;
+    for (struct a_view rest = text; rest.len > 0; n++) {
         struct a_view line = a_view_split(rest, '\n', &rest);
-        y->line++;
-        y->column = 1;
+        position_set(y, n, 0);
         if (!a_text_is_utf8(line))
             return yaml_fail(y, -EINVAL, "not UTF-8");
         for (size_t i = 0; i < line.len; i++) {
             unsigned char c = (unsigned char)line.ptr[i];
-            y->column = (unsigned)i + 1;
+            position_set(y, n, i);
             if ((c < 0x20 && c != '\t' && !(c == '\r' && i + 1 == line.len)) || c == 0x7f)
                 return yaml_fail(y, -EINVAL, "a control byte");
             if (c >= 0xc2 && is_old_line_end(line, i))
                 return yaml_fail(y, -EINVAL, "a line separator that is not a line end; write it as \\u2028");
         }
     }
-    y->line = y->column = 1;
+    position_set(y, 0, 0);
     return 0;
+}
+
+static int yaml_parse(struct yaml *y, struct a_arena *arena, struct a_view text, const char *name,
+                      const struct wire_value_limits *limits, struct wire_value **ret, struct a_error *reterr)
+{
+    int rc = wire_value_reader_init(&y->r, arena, text, name, limits, reterr);
+    if (rc == 0)
+        rc = text_check(y, text);
+    if (rc == 0 && y->all)
+        rc = wire_value_reader_node(&y->r, WIRE_VALUE_ARRAY, y->line, y->column, &y->root);
+    if (rc != 0)
+        return rc;
+    y->levels = a_alloc_array(y->r.limits.depth, sizeof *y->levels);
+    rc = text_take(y, text);
+    if (rc == 0 && y->root == NULL) {
+        position_set(y, 0, 0);
+        rc = wire_value_reader_node(&y->r, WIRE_VALUE_NULL, y->line, y->column, &y->root);
+    }
+    if (rc == 0)
+        *ret = y->root;
+    a_map_deinit(&y->keys);
+    a_arena_deinit(&y->scratch);
+    a_free(y->levels);
+    return rc;
 }
 
 int wire_yaml_parse(struct a_arena *arena, struct a_view text, const char *name,
                     const struct wire_value_limits *limits, struct wire_value **ret, struct a_error *reterr)
 {
     struct yaml y = {0};
-    int rc = wire_value_reader_init(&y.r, arena, text, name, limits, reterr);
-    if (rc != 0)
-        return rc;
-    rc = text_check(&y, text);
-    if (rc != 0)
-        return rc;
-    y.levels = a_alloc_array(y.r.limits.depth, sizeof *y.levels);
-    rc = text_take(&y, text);
-    if (rc == 0 && y.root == NULL)
-        rc = wire_value_reader_node(&y.r, WIRE_VALUE_NULL, 1, 1, &y.root);
-    if (rc == 0)
-        *ret = y.root;
-    a_map_deinit(&y.keys);
-    a_arena_deinit(&y.scratch);
-    a_free(y.levels);
-    return rc;
+    return yaml_parse(&y, arena, text, name, limits, ret, reterr);
+}
+
+int wire_yaml_parse_all(struct a_arena *arena, struct a_view text, const char *name,
+                        const struct wire_value_limits *limits, struct wire_value **ret,
+                        struct a_error *reterr)
+{
+    struct yaml y = {.all = true};
+    return yaml_parse(&y, arena, text, name, limits, ret, reterr);
+}
+
+/* ---- YAML within YAML ---- */
+
+/* Line `n` of a text, from 1; empty past its end. */
+static struct a_view line_of(struct a_view text, unsigned n, struct a_view *ret_rest)
+{
+    struct a_view line = {0}, rest = text;
+    for (unsigned i = 0; i < n; i++)
+        line = rest.len > 0 ? a_view_split(rest, '\n', &rest) : (struct a_view){0};
+    *ret_rest = rest;
+    return line;
+}
+
+/* How far a literal block (|) is indented, whose head stands at `v`; false when `v` is written otherwise. The
+ * column counts characters: after others than ASCII in that line it finds nothing, which is no harm. */
+static bool literal_indent(struct a_view text, const struct wire_value *v, unsigned *ret)
+{
+    struct a_view rest, line = line_of(text, v->line, &rest);
+    if (v->line == 0 || v->column > line.len || line.ptr[v->column - 1] != '|')
+        return false;
+    while (rest.len > 0) {
+        size_t spaces = 0;
+        line = a_view_split(rest, '\n', &rest);
+        while (spaces < line.len && line.ptr[spaces] == ' ')
+            spaces++;
+        if (spaces < line.len && line.ptr[spaces] != '\r') {
+            *ret = (unsigned)spaces;
+            return true;
+        }
+    }
+    return false;
+}
+
+int wire_yaml_parse_inner(struct a_arena *arena, struct a_view text, const struct wire_value *v,
+                          const char *name, const struct wire_value_limits *limits, struct wire_value **ret,
+                          struct a_error *reterr)
+{
+    struct yaml y = {0};
+    if (literal_indent(text, v, &y.indent)) {
+        y.first_line = v->line;
+    } else {
+        y.fixed_line = A_MAX(v->line, 1u);
+        y.fixed_column = A_MAX(v->column, 1u);
+    }
+    return yaml_parse(&y, arena, wire_value_view(v), name, limits, ret, reterr);
 }

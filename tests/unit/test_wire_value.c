@@ -446,14 +446,83 @@ static void test_make(void **state)
     assert_false(wire_value_equal(x, y));
 }
 
+/* ---- several documents, and YAML within YAML ---- */
+
+static void test_documents(void **state)
+{
+    (void)state;
+    A_ARENA_AUTO struct a_arena arena = {0};
+    A_ERROR_AUTO struct a_error err = {0};
+    struct wire_value *all;
+    static const char text[] = "# head\na: 1\n---\n---\nb:\n  c: 2\n---\n- 3\n";
+    assert_int_equal(wire_yaml_parse_all(&arena, A_VIEW_LIT(text), "f", NULL, &all, &err), 0);
+    assert_int_equal(wire_value_count(all), 4);
+    assert_int_equal(wire_value_int(wire_value_path(all, "0.a"), 0), 1);
+    assert_true(wire_value_is(wire_value_at(all, 1), WIRE_VALUE_NULL));
+    assert_int_equal(wire_value_int(wire_value_path(all, "2.b.c"), 0), 2);
+    assert_int_equal(wire_value_path(all, "2.b.c")->line, 6);
+    assert_int_equal(wire_yaml_parse_all(&arena, A_VIEW_LIT(""), "f", NULL, &all, &err), 0);
+    assert_int_equal(wire_value_count(all), 0);
+    /* the same name in two documents is no repetition; in one it is; the limits hold for all together */
+    assert_int_equal(wire_yaml_parse_all(&arena, A_VIEW_LIT("a: 1\n---\na: 1"), "f", NULL, &all, &err), 0);
+    assert_int_equal(wire_yaml_parse_all(&arena, A_VIEW_LIT("a: 1\n---\na: 1\na: 2"), "f", NULL, &all, &err),
+                     -EINVAL);
+    assert_non_null(strstr(err.message, "f:4:1"));
+    const struct wire_value_limits limits = {.nodes = 4};
+    assert_int_equal(wire_yaml_parse_all(&arena, A_VIEW_LIT("1\n---\n2\n---\n3"), "f", &limits, &all, &err),
+                     0);
+    assert_int_equal(
+        wire_yaml_parse_all(&arena, A_VIEW_LIT("1\n---\n2\n---\n3\n---\n4"), "f", &limits, &all, &err),
+        -E2BIG);
+}
+
+/* Parses the text and then what its member `in` says. */
+static int parse_inner(struct a_arena *arena, const char *text, struct wire_value **ret, struct a_error *err)
+{
+    struct wire_value *v;
+    assert_int_equal(wire_yaml_parse(arena, a_view_str(text), "f", NULL, &v, err), 0);
+    return wire_yaml_parse_inner(arena, a_view_str(text), wire_value_get(v, "in"), "f", NULL, ret, err);
+}
+
+static void test_inner(void **state)
+{
+    (void)state;
+    A_ARENA_AUTO struct a_arena arena = {0};
+    A_ERROR_AUTO struct a_error err = {0};
+    struct wire_value *v;
+    const struct wire_value *c;
+    /* a literal block: its own lines and columns, blank and comment lines in it counted */
+    assert_int_equal(
+        parse_inner(&arena, "x: 1\nin: |\n\n    # first\n    a: 1\n    b:\n    - c: 2\ny: 2\n", &v, &err), 0);
+    c = wire_value_path(v, "b.0.c");
+    assert_int_equal(c->line, 7);
+    assert_int_equal(c->column, 10);
+    assert_int_equal(c->key_column, 7);
+    assert_int_equal(parse_inner(&arena, "in: |-\n  a: 1\n  b: {\n", &v, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "f:4:3: "));
+    assert_non_null(strstr(err.message, "from line 4"));
+    /* written otherwise: the place of the text itself */
+    assert_int_equal(parse_inner(&arena, "x: 1\nin: \"a: 1\\nb: 2\"\n", &v, &err), 0);
+    assert_int_equal(wire_value_get(v, "b")->line, 2);
+    assert_int_equal(wire_value_get(v, "b")->column, 5);
+    assert_int_equal(parse_inner(&arena, "in: >\n  a: 1\n\n  b: 2\n", &v, &err), 0);
+    assert_int_equal(wire_value_get(v, "b")->line, 1);
+    assert_int_equal(parse_inner(&arena, "in: 'a: {'\n", &v, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "f:1:5: "));
+    /* nothing in it */
+    assert_int_equal(parse_inner(&arena, "in: ''\n", &v, &err), 0);
+    assert_true(wire_value_is(v, WIRE_VALUE_NULL));
+    assert_int_equal(v->line, 1);
+}
+
 /* Memory runs out at each place in turn: an error comes back, and nothing leaks. */
 static void test_no_memory(void **state)
 {
     (void)state;
     static const char text[] =
         "{\"a\": [1, 2.5, \"x\"], \"b\": {\"c\": null, \"d\": \"long enough for a block\"}}";
-    parse_fn *const both[] = {wire_json_parse, wire_yaml_parse};
-    for (size_t k = 0; k < 2; k++) {
+    parse_fn *const all[] = {wire_json_parse, wire_yaml_parse, wire_yaml_parse_all};
+    for (size_t k = 0; k < A_ARRAY_SIZE(all); k++) {
         int r = -1;
         for (uint64_t n = 1; r != 0; n++) {
             A_ARENA_AUTO struct a_arena arena = {0};
@@ -461,7 +530,7 @@ static void test_no_memory(void **state)
             struct wire_value *v;
             assert_in_range(n, 1, 1000);
             a_try_alloc_fail_at(n);
-            r = both[k](&arena, A_VIEW_LIT(text), "f", NULL, &v, &err);
+            r = all[k](&arena, A_VIEW_LIT(text), "f", NULL, &v, &err);
             a_try_alloc_fail_at(0);
             assert_true(r == 0 || r == -ENOMEM || r == -EINVAL);
             assert_int_equal(r == 0, err.message == NULL);
@@ -484,6 +553,8 @@ int main(void)
         cmocka_unit_test(test_print_yaml),
         cmocka_unit_test(test_print_yaml_looks),
         cmocka_unit_test(test_make),
+        cmocka_unit_test(test_documents),
+        cmocka_unit_test(test_inner),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
