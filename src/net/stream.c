@@ -405,6 +405,11 @@ bool net_stream_is_full(const struct net_stream *s)
     return sys_stream_is_full(s->raw);
 }
 
+bool net_stream_is_reading(const struct net_stream *s)
+{
+    return s->tls == NULL ? sys_stream_is_reading(s->raw) : s->want_read;
+}
+
 uint64_t net_stream_bytes_written(const struct net_stream *s)
 {
     return sys_stream_bytes_written(s->raw);

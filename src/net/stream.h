@@ -63,6 +63,7 @@ int net_stream_write(struct net_stream *s, const void *bytes, size_t len) A_MUST
 int net_stream_writev(struct net_stream *s, const struct a_view *views, size_t n_views) A_MUST_CHECK;
 size_t net_stream_queued(const struct net_stream *s);
 bool net_stream_is_full(const struct net_stream *s);
+bool net_stream_is_reading(const struct net_stream *s);
 uint64_t net_stream_bytes_written(const struct net_stream *s);
 void net_stream_close(struct net_stream *s);
 void net_stream_close_soft(struct net_stream *s, uint64_t linger_ms);

@@ -21,6 +21,19 @@ struct net_tls_options {
     const struct a_digest *pin; /* the SHA-256 of an authority that the server's chain must hold */
 };
 
+/* A server for strangers: a certificate and a key of any authority and any kind, from files. TLS 1.2 or 1.3;
+ * HTTP/1.1 is agreed on by ALPN (RFC 7301), and who offers only others is refused; no certificate is asked
+ * for; a client cannot begin another handshake within the session. */
+struct net_tls_public {
+    struct a_view chain, key;          /* PEM: the certificate, then what leads to an authority; its key */
+    const char *chain_name, *key_name; /* of the files, for errors */
+    uint64_t now_ms;                   /* wall clock */
+};
+/* -EINVAL, in words that name the file: nothing of the kind in it, a key with a passphrase, a key of another
+ * certificate, one that has ended or has not begun. *ret_not_after_ms: when it ends. */
+int net_tls_new_public(const struct net_tls_public *options, struct net_tls **ret_tls,
+                       uint64_t *ret_not_after_ms, struct a_error *reterr) A_MUST_CHECK;
+
 int net_tls_new(const struct net_tls_options *options, struct net_tls **ret_tls,
                 struct a_error *reterr) A_MUST_CHECK;
 struct net_tls *net_tls_ref(struct net_tls *tls);

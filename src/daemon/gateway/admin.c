@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "daemon/gateway/process.h"
 #include "gateway/policy/policy.h"
+#include "sys/clock.h"
 
 /* A request that waits for the workers' parts. */
 struct question {
@@ -88,6 +89,12 @@ static void metrics_print(struct d_gateway *g, struct a_buf *b)
     gauge_print(b, "astra_gateway_server_connected", "A server has taken this gateway", g->welcome);
     gauge_print(b, "astra_gateway_certificate_seconds", "Until the gateway's certificate ends; 0 when it has",
                 (uint64_t)A_MAX(d_identity_left_s(&g->identity), (int64_t)0));
+    if (g->tls_not_after_ms != 0) {
+        uint64_t now = sys_clock_wall_ms();
+        gauge_print(b, "astra_gateway_tls_certificate_seconds",
+                    "Until the certificate that clients are shown ends; 0 when it has",
+                    g->tls_not_after_ms > now ? (g->tls_not_after_ms - now) / 1000 : 0);
+    }
     a_buf_addf(b,
                "# HELP astra_check_failures_total Broken invariants: a bug\n"
                "# TYPE astra_check_failures_total counter\nastra_check_failures_total %llu\n",

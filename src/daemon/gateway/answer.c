@@ -14,7 +14,7 @@ static bool gather_flush(struct d_gw_client *c)
     w->n_gather = w->n_chunk_lines = 0;
     if (n == 0)
         return true;
-    if (sys_stream_writev(c->stream, w->gather, n) != 0) {
+    if (net_stream_writev(c->stream, w->gather, n) != 0) {
         d_gw_client_close(c);
         return false;
     }
@@ -162,7 +162,7 @@ static bool interim_pass(struct d_gw_client *c)
         return true;
     struct a_buf *b = &c->worker->scratch;
     d_gw_head_interim(c, b);
-    if (sys_stream_write(c->stream, b->ptr, b->len) == 0)
+    if (net_stream_write(c->stream, b->ptr, b->len) == 0)
         return true;
     d_gw_client_close(c);
     return false;
@@ -273,7 +273,7 @@ void d_gw_answer_read(struct d_gw_upstream *u, struct a_view bytes)
         a_buf_consume(&u->in, used);
     else
         a_buf_add(&u->in, bytes.ptr + used, bytes.len - used);
-    if (sys_stream_is_full(c->stream))
+    if (net_stream_is_full(c->stream))
         sys_stream_read_stop(u->stream);
     d_gw_client_watch(c);
 }

@@ -8,11 +8,11 @@
 
 /* ---- coming and going ---- */
 
-static struct d_gw_address *address_get(struct d_gw_worker *w, struct sys_stream *stream)
+static struct d_gw_address *address_get(struct d_gw_worker *w, struct net_stream *stream)
 {
     struct sys_addr addr;
     char text[SYS_ADDR_TEXT];
-    sys_stream_peer(stream, &addr);
+    sys_stream_peer(net_stream_raw(stream), &addr);
     sys_addr_print_host(&addr, text);
     struct a_map_link *l = a_map_get_str(&w->addresses, text);
     if (l != NULL)
@@ -52,7 +52,7 @@ static struct d_gw_client *client_new(struct d_gw_worker *w)
 }
 
 /* Over a limit: said once, without waiting for a request. */
-static void client_refuse(struct d_gw_worker *w, struct sys_stream *stream, bool address)
+static void client_refuse(struct d_gw_worker *w, struct net_stream *stream, bool address)
 {
     static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\n"
                                "x-astra-cause: gateway\r\nconnection: close\r\n\r\n";
@@ -60,10 +60,10 @@ static void client_refuse(struct d_gw_worker *w, struct sys_stream *stream, bool
                                  "x-astra-cause: gateway\r\nconnection: close\r\n\r\n";
     w->totals.connections_refused++;
     sys_log(WARN, "gateway", "gateway.refused", "a connection is over the limit",
-            SYS_STR("client", sys_stream_peer_text(stream)), SYS_BOOL("of_address", address));
+            SYS_STR("client", net_stream_peer_text(stream)), SYS_BOOL("of_address", address));
     const char *text = address ? greedy : busy;
-    (void)!sys_stream_write(stream, text, strlen(text));
-    sys_stream_close_soft(stream, D_GW_LINGER_MS);
+    (void)!net_stream_write(stream, text, strlen(text));
+    net_stream_close_soft(stream, D_GW_LINGER_MS);
 }
 
 static void client_read(void *ctx, struct a_view bytes);
@@ -79,7 +79,7 @@ static const struct sys_stream_ops client_ops = {
     .drain = client_drain,
 };
 
-void d_gw_client_accept(struct d_gw_worker *w, struct sys_stream *stream)
+void d_gw_client_accept(struct d_gw_worker *w, struct net_stream *stream)
 {
     w->totals.connections_total++;
     struct d_gw_address *a = address_get(w, stream);
@@ -101,15 +101,15 @@ void d_gw_client_accept(struct d_gw_worker *w, struct sys_stream *stream)
     w->totals.connections++;
     a_list_push_back(&w->clients, &c->link);
     sys_timer_init(&c->timer, w->loop, client_timer, c);
-    sys_stream_set_ops(stream, &client_ops, c);
-    sys_stream_read_start(stream);
+    net_stream_set_ops(stream, &client_ops, c);
+    net_stream_read_start(stream);
     d_gw_client_watch(c);
 }
 
 /* Everything but the stream, which the caller ends in its own way. */
-static struct sys_stream *client_let_go(struct d_gw_client *c)
+static struct net_stream *client_let_go(struct d_gw_client *c)
 {
-    struct sys_stream *stream = a_steal(&c->stream);
+    struct net_stream *stream = a_steal(&c->stream);
     if (c->x.active)
         d_gw_exchange_end(c, false);
     sys_timer_clear(&c->timer);
@@ -122,13 +122,13 @@ static struct sys_stream *client_let_go(struct d_gw_client *c)
 void d_gw_client_close(struct d_gw_client *c)
 {
     if (c->stream != NULL)
-        sys_stream_close(client_let_go(c));
+        net_stream_close(client_let_go(c));
 }
 
 void d_gw_client_close_soft(struct d_gw_client *c)
 {
     if (c->stream != NULL)
-        sys_stream_close_soft(client_let_go(c), D_GW_LINGER_MS);
+        net_stream_close_soft(client_let_go(c), D_GW_LINGER_MS);
 }
 
 /* ---- heads ---- */
@@ -182,7 +182,7 @@ static size_t client_take(struct d_gw_client *c, struct a_view in)
     while (c->stream != NULL && used < in.len && used != before && !(c->x.active && c->x.body_done)) {
         before = used;
         if (!c->x.active) {
-            if (sys_stream_is_full(c->stream))
+            if (net_stream_is_full(c->stream))
                 break;
             used += head_take(c, (struct a_view){in.ptr + used, in.len - used});
         }
@@ -250,10 +250,10 @@ void d_gw_client_flow(struct d_gw_client *c)
         wanted = c->in.len < D_GW_AHEAD_MAX;
     else if (c->x.active)
         wanted = !d_gw_exchange_is_stalled(c);
-    if (wanted && !sys_stream_is_reading(c->stream))
-        sys_stream_read_start(c->stream);
-    else if (!wanted && sys_stream_is_reading(c->stream))
-        sys_stream_read_stop(c->stream);
+    if (wanted && !net_stream_is_reading(c->stream))
+        net_stream_read_start(c->stream);
+    else if (!wanted && net_stream_is_reading(c->stream))
+        net_stream_read_stop(c->stream);
 }
 
 /* The client took what waited for it. */
@@ -303,7 +303,7 @@ static uint64_t client_deadline(const struct d_gw_client *c)
     const struct d_gw_exchange *x = &c->x;
     if (!x->active)
         return after(c->since_ms, c->in_head || c->first ? o->head_ms : o->idle_ms);
-    if (!x->body_done && sys_stream_is_reading(c->stream))
+    if (!x->body_done && net_stream_is_reading(c->stream))
         return after(x->active_ms, o->body_ms);
     if (x->counted == D_GW_COUNTED_WAITING)
         return A_NEVER; /* the core's own deadline */
@@ -323,7 +323,7 @@ void d_gw_client_watch(struct d_gw_client *c)
 static void client_late(struct d_gw_client *c)
 {
     struct d_gw_exchange *x = &c->x;
-    bool in_body = x->active && !x->body_done && sys_stream_is_reading(c->stream);
+    bool in_body = x->active && !x->body_done && net_stream_is_reading(c->stream);
     if (x->active && !in_body) {
         d_gw_exchange_failed(c, GW_FAILURE_TIMEOUT, "timed out");
         return;

@@ -15,7 +15,7 @@ struct order {
     const struct d_gw_batch *batch;
     struct d_gw_part *part;
     struct gather *gather;
-    int rc;
+    struct net_tls *tls;
 };
 
 struct gather {
@@ -155,6 +155,27 @@ void d_gw_crew_apply(struct d_gateway *g)
     }
 }
 
+static void tls_run(void *ctx)
+{
+    struct order *o = ctx;
+    d_gw_worker_set_tls(o->worker, o->tls);
+    net_tls_unref(o->tls);
+    a_free(o);
+}
+
+/* Each is the worker's alone from here on. */
+void d_gw_crew_set_tls(struct d_gateway *g, struct net_tls **tls)
+{
+    for (unsigned i = 0; i < g->n_workers; i++) {
+        struct order *o = order_new(g, &g->workers[i]);
+        o->tls = a_steal(&tls[i]);
+        if (is_main(g, o->worker))
+            tls_run(o);
+        else
+            order_send(o, o->worker->loop, tls_run);
+    }
+}
+
 static void gather_one(struct gather *gather)
 {
     if (--gather->waiting > 0)
@@ -250,7 +271,9 @@ static int worker_start(struct d_gateway *g, unsigned i, struct sys_addr *addr, 
     d_gw_worker_init(w, loop, i, g->n_workers, &g->options, g->access);
     w->part_ready = part_ready;
     w->part_ctx = g;
-    rc = d_gw_worker_listen(w, addr, addr, reterr); /* port 0 becomes the one that the first got */
+    struct net_tls *tls = g->tls != NULL ? a_steal(&g->tls[i]) : NULL;
+    rc = d_gw_worker_listen(w, addr, tls, addr, reterr); /* port 0 becomes the one that the first got */
+    net_tls_unref(tls);
     snprintf(name, sizeof name, "worker/%u", i);
     if (rc == 0 && i > 0)
         rc = sys_thread_start(name, worker_run, w, &w->thread, reterr);

@@ -156,7 +156,7 @@ void d_gw_exchange_begin(struct d_gw_client *c)
         return; /* its answer is on the way */
     d_gw_head_to_replica(c);
     if (h->expect_continue && !x->body_done)
-        (void)!sys_stream_write(c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        (void)!net_stream_write(c->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 
 /* ---- the body ---- */
@@ -370,7 +370,7 @@ static void update_cut(struct d_gw_client *c)
 {
     c->x.cause = GW_CAUSE_DRAIN;
     if (c->x.until_close)
-        sys_stream_abort(c->stream);
+        net_stream_abort(c->stream);
     d_gw_client_close(c);
 }
 
@@ -406,7 +406,7 @@ static void answer_cut(struct d_gw_client *c, enum gw_failure failure)
 {
     c->x.cause = failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_TIMEOUT : GW_CAUSE_NODE_LOST;
     if (c->x.until_close)
-        sys_stream_abort(c->stream);
+        net_stream_abort(c->stream);
     d_gw_client_close(c);
 }
 
@@ -442,7 +442,7 @@ void d_gw_exchange_reply(struct d_gw_client *c, const struct d_gw_problem *probl
     if (!x->body_done)
         x->close = true; /* the rest of the body is not waited for */
     d_gw_head_problem(c, problem, &c->worker->scratch);
-    int rc = sys_stream_write(c->stream, c->worker->scratch.ptr, c->worker->scratch.len);
+    int rc = net_stream_write(c->stream, c->worker->scratch.ptr, c->worker->scratch.len);
     if (rc != 0) {
         d_gw_client_close(c);
         return;

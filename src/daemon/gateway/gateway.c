@@ -48,6 +48,7 @@ static void reload_asked(void *ctx, int signum)
     struct d_gateway *g = ctx;
     (void)signum;
     d_gw_access_log_reopen(g->access);
+    d_gw_certificate_read(g);
 }
 
 /* ---- starting ---- */
@@ -108,11 +109,14 @@ static int gateway_start(struct d_gateway *g, struct a_error *reterr)
     g->view.ctx = g;
     d_gw_vouch_start(g);
     if (rc == 0)
+        rc = d_gw_certificate_open(g, reterr);
+    if (rc == 0)
         rc = d_gw_crew_start(g, reterr);
     if (rc == 0)
         rc = d_gw_admin_start(g, reterr);
     if (rc != 0)
         return rc;
+    d_gw_certificate_watch(g);
     view_restore(g);
     rc = d_gw_link_start(g, reterr);
     return rc == 0 ? ready_tell(g, reterr) : rc;
@@ -133,6 +137,7 @@ static void gateway_end(struct d_gateway *g)
         d_gw_link_stop(g);
         net_http_server_free(a_steal(&g->admin));
         d_gw_crew_stop(g);
+        d_gw_certificate_close(g);
         d_gw_access_log_free(a_steal(&g->access));
         d_gw_view_close(&g->view);
         d_gw_vouch_stop(g);

@@ -66,8 +66,10 @@ static bool is_ours(const struct wire_http_header *h, bool trust)
     }
 }
 
-static void forwarded_add(struct a_buf *b, const struct wire_http_head *h, const char *address, bool trust)
+static void forwarded_add(struct a_buf *b, const struct wire_http_head *h, const char *address,
+                          const struct d_gw_options *o)
 {
+    bool trust = o->trust_forwarded;
     const struct wire_http_header *before = wire_http_head_get(h, WIRE_HTTP_H_X_FORWARDED_FOR);
     a_buf_add_str(b, "x-forwarded-for: ");
     if (trust && before != NULL) {
@@ -77,7 +79,8 @@ static void forwarded_add(struct a_buf *b, const struct wire_http_head *h, const
     a_buf_add_str(b, address);
     a_buf_add(b, "\r\n", 2);
     if (!trust || wire_http_head_get(h, WIRE_HTTP_H_X_FORWARDED_PROTO) == NULL)
-        a_buf_add_str(b, "x-forwarded-proto: http\r\n");
+        a_buf_add_str(b, o->tls_cert[0] == '\0' ? "x-forwarded-proto: http\r\n"
+                                                : "x-forwarded-proto: https\r\n");
     if (!trust || wire_http_head_get(h, WIRE_HTTP_H_X_FORWARDED_HOST) == NULL)
         header_add(b, A_VIEW_LIT("x-forwarded-host"), h->authority);
 }
@@ -99,7 +102,7 @@ void d_gw_head_to_replica(struct d_gw_client *c)
     if (x->chunked)
         a_buf_add_str(b, "transfer-encoding: chunked\r\n");
     header_add(b, A_VIEW_LIT("x-request-id"), request_id(x));
-    forwarded_add(b, h, c->address->text, trust);
+    forwarded_add(b, h, c->address->text, c->worker->options);
     a_buf_add(b, "\r\n", 2);
 }
 

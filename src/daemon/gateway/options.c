@@ -131,6 +131,9 @@ int d_gw_options_read(int argc, char **argv, struct d_gw_options *ret, struct a_
         return a_fail(reterr, -EINVAL, A_CODE_USAGE, "--threads must be from 1 to 64");
     if (o.head_bytes < 1024 || o.head_bytes > 1024 * 1024)
         return a_fail(reterr, -EINVAL, A_CODE_USAGE, "--max-head must be from 1Ki to 1Mi");
+    if ((o.tls_cert[0] != '\0') != (o.tls_key[0] != '\0'))
+        return a_fail(reterr, -EINVAL, A_CODE_USAGE,
+                      "--tls-cert and --tls-key are given together or not at all");
     *ret = o;
     return 0;
 }

@@ -19,6 +19,8 @@
     X(TEXT, address, "address", "", "where clients reach it, told to the server; by default where it listens") \
     X(TEXT, data, "data", "", "folder of the last view, served after a restart without a server") \
     X(TEXT, ready_file, "ready-file", "", "written with the real ports once requests are taken") \
+    X(TEXT, tls_cert, "tls-cert", "", "FILE, PEM: the certificate and its chain; --listen then speaks TLS only") \
+    X(TEXT, tls_key, "tls-key", "", "FILE, PEM: its key; both are read again when they change, and on SIGHUP") \
     X(TEXT, access_log, "access-log", "-", "FILE, - for stderr, or off") \
     X(TEXT, log_level, "log-level", "info", "debug, info, warn, error or off") \
     X(SWITCH, log_json, "log-json", "no", "log in JSON") \

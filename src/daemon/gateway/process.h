@@ -53,6 +53,12 @@ struct d_gateway {
     uint16_t port, admin_port;
     char address[256]; /* told to the server */
 
+    struct net_tls **tls; /* by worker, until it listens; NULL: without TLS */
+    struct a_digest tls_seen[2];
+    uint64_t tls_not_after_ms;
+    bool tls_end_told;
+    struct sys_timer tls_timer;
+
     struct sys_signal *term, *interrupt, *hangup;
     bool draining;
     unsigned busy_workers;
@@ -70,6 +76,8 @@ void d_gw_crew_apply(struct d_gateway *g);
 void d_gw_crew_kept(void *ctx);
 /* Every worker hands its part in, then done(ctx). */
 void d_gw_crew_gather(struct d_gateway *g, void (*done)(void *ctx), void *ctx);
+/* For connections from now on: one for each worker, whose it becomes. */
+void d_gw_crew_set_tls(struct d_gateway *g, struct net_tls **tls);
 /* Stops taking connections; loop stops when the last request has ended. */
 void d_gw_crew_drain(struct d_gateway *g);
 void d_gw_crew_stop(struct d_gateway *g);
@@ -83,6 +91,13 @@ void d_gw_link_again(struct d_gateway *g);
 void d_gw_link_applied(struct d_gateway *g, const struct d_gw_batch *b);
 /* Endpoints' reports, of those that changed. */
 void d_gw_link_report_endpoints(struct d_gateway *g);
+
+/* ---- certificate.c: --tls-cert and --tls-key, if they were given ---- */
+
+int d_gw_certificate_open(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
+void d_gw_certificate_watch(struct d_gateway *g); /* from now on they are read again when they change */
+void d_gw_certificate_read(struct d_gateway *g);  /* now */
+void d_gw_certificate_close(struct d_gateway *g);
 
 /* ---- admin.c ---- */
 

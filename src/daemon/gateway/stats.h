@@ -36,6 +36,7 @@ struct d_gw_app {
 #define D_GW_COUNTERS(X) \
     X(connections_total, "astra_gateway_connections_total", "Client connections accepted") \
     X(connections_refused, "astra_gateway_connections_refused_total", "Client connections over a limit") \
+    X(handshakes_failed, "astra_gateway_tls_handshakes_failed_total", "Clients that failed the TLS handshake") \
     X(upstream_opened, "astra_gateway_upstream_connections_total", "Connections to replicas opened") \
     X(bytes_in, "astra_gateway_received_bytes_total", "Bytes of request bodies") \
     X(bytes_out, "astra_gateway_sent_bytes_total", "Bytes of answers' bodies") \

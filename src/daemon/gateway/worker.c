@@ -323,20 +323,35 @@ void d_gw_worker_init(struct d_gw_worker *w, struct sys_loop *loop, unsigned ind
     sys_round_add(loop, &w->round, round_end, w);
 }
 
-static void accepted(void *ctx, struct sys_stream *stream)
+static void accepted(void *ctx, struct net_stream *stream)
 {
     d_gw_client_accept(ctx, stream);
 }
 
-int d_gw_worker_listen(struct d_gw_worker *w, const struct sys_addr *addr, struct sys_addr *ret_addr,
-                       struct a_error *reterr)
+static void handshake_failed(void *ctx, enum net_refusal refusal, const char *peer, const char *why)
 {
+    struct d_gw_worker *w = ctx;
+    w->totals.handshakes_failed++;
+    sys_log(INFO, "gateway", "gateway.handshake", "a client did not get through the TLS handshake",
+            SYS_STR("client", peer), SYS_STR("reason", net_refusal_name(refusal)), SYS_STR("why", why));
+}
+
+int d_gw_worker_listen(struct d_gw_worker *w, const struct sys_addr *addr, struct net_tls *tls,
+                       struct sys_addr *ret_addr, struct a_error *reterr)
+{
+    static const struct net_listener_ops ops = {.accept = accepted, .refused = handshake_failed};
     /* Shared among our own threads only: a second gateway must not slip in on the same port. */
     struct sys_listen_options o = {.reuse_port = w->count > 1};
-    int rc = sys_listener_open(w->loop, addr, &o, accepted, w, &w->listener, reterr);
+    int rc = net_listener_open(w->loop, addr, &o, tls, &ops, w, &w->listener, reterr);
     if (rc == 0)
-        sys_listener_addr(w->listener, ret_addr);
+        net_listener_addr(w->listener, ret_addr);
     return rc;
+}
+
+void d_gw_worker_set_tls(struct d_gw_worker *w, struct net_tls *tls)
+{
+    if (w->listener != NULL)
+        net_listener_set_tls(w->listener, tls);
 }
 
 void d_gw_worker_drain(struct d_gw_worker *w, void (*drained)(void *ctx), void *ctx)
@@ -344,7 +359,7 @@ void d_gw_worker_drain(struct d_gw_worker *w, void (*drained)(void *ctx), void *
     w->draining = true;
     w->drained = drained;
     w->drained_ctx = ctx;
-    sys_listener_close(a_steal(&w->listener));
+    net_listener_close(a_steal(&w->listener));
     a_list_foreach_safe (l, &w->clients) {
         struct d_gw_client *c = a_list_entry(l, struct d_gw_client, link);
         if (!c->x.active && !c->in_head)
@@ -378,7 +393,7 @@ void d_gw_worker_deinit(struct d_gw_worker *w)
 {
     if (w->loop == NULL)
         return;
-    sys_listener_close(a_steal(&w->listener));
+    net_listener_close(a_steal(&w->listener));
     while (!a_list_empty(&w->clients))
         d_gw_client_close(a_list_entry(w->clients.next, struct d_gw_client, link));
     w->drained = NULL;

@@ -25,6 +25,7 @@
 #include "daemon/gateway/part.h"
 #include "daemon/gateway/stats.h"
 #include "gateway/gateway.h"
+#include "net/stream.h"
 #include "sys/loop.h"
 #include "sys/tcp.h"
 #include "wire/http1.h"
@@ -116,7 +117,7 @@ struct d_gw_exchange {
 struct d_gw_client {
     struct a_list link; /* the worker's clients, spares or graveyard */
     struct d_gw_worker *worker;
-    struct sys_stream *stream; /* NULL: gone */
+    struct net_stream *stream; /* NULL: gone */
     struct d_gw_address *address;
     struct a_buf in; /* bytes that came and were not taken yet */
     struct wire_http_parser parser;
@@ -138,7 +139,7 @@ struct d_gw_worker {
     const struct d_gw_options *options;
     struct sys_loop *loop;
     struct sys_thread *thread;
-    struct sys_listener *listener;
+    struct net_listener *listener;
     struct gw core;
     struct a_random random;
 
@@ -181,8 +182,11 @@ struct d_gw_worker {
 void d_gw_worker_init(struct d_gw_worker *w, struct sys_loop *loop, unsigned index, unsigned count,
                       const struct d_gw_options *options, struct d_gw_access_log *log);
 void d_gw_worker_deinit(struct d_gw_worker *w);
-int d_gw_worker_listen(struct d_gw_worker *w, const struct sys_addr *addr, struct sys_addr *ret_addr,
-                       struct a_error *reterr) A_MUST_CHECK;
+/* `tls` NULL: without. */
+int d_gw_worker_listen(struct d_gw_worker *w, const struct sys_addr *addr, struct net_tls *tls,
+                       struct sys_addr *ret_addr, struct a_error *reterr) A_MUST_CHECK;
+/* For connections from now on; on the worker's thread. */
+void d_gw_worker_set_tls(struct d_gw_worker *w, struct net_tls *tls);
 /* Applies one batch of the view: whole frames. */
 void d_gw_worker_apply(struct d_gw_worker *w, struct a_view frames);
 /* Makes and gives a part now. */
@@ -206,7 +210,7 @@ struct d_gw_upstream *d_gw_worker_new_upstream(struct d_gw_worker *w);
 
 /* ---- client.c ---- */
 
-void d_gw_client_accept(struct d_gw_worker *w, struct sys_stream *stream);
+void d_gw_client_accept(struct d_gw_worker *w, struct net_stream *stream);
 /* Ends the connection, and the exchange with it when there is one. */
 void d_gw_client_close(struct d_gw_client *c);
 /* The same, but what was written still reaches the client. */

@@ -57,6 +57,13 @@ static const struct d_up_child *gateway_of(const struct d_up *up)
     return &up->children[1];
 }
 
+/* It inherits our environment. */
+static const char *gateway_scheme(void)
+{
+    const char *cert = sys_env_get("ASTRA_CFG_GATEWAY_TLS_CERT");
+    return cert != NULL && cert[0] != '\0' ? "https" : "http";
+}
+
 static void url_add(struct a_buf *b, const char *key, const char *scheme, const char *text, uint16_t port)
 {
     A_AUTOFREE char *address = d_up_address(text, port), *url = a_asprintf("%s://%s", scheme, address);
@@ -81,7 +88,7 @@ static int client_write(const struct d_up *up, struct a_error *reterr)
         return rc;
     a_buf_add_char(&b, '{');
     url_add(&b, "address", "https", up->options.api, server_of(up)->ports[0]);
-    url_add(&b, "gateway", "http", up->options.gateway, gateway_of(up)->ports[0]);
+    url_add(&b, "gateway", gateway_scheme(), up->options.gateway, gateway_of(up)->ports[0]);
     url_add(&b, "admin", "http", up->options.admin, gateway_of(up)->ports[1]);
     a_buf_add_str(&b, "\"ca\": ");
     a_text_print_json(&b, a_buf_view(&ca));
@@ -113,7 +120,7 @@ static void summary_print(const struct d_up *up)
     d_up_say("\nAstra is up: %llu clusters of %llu nodes, each with %s CPU and %s of memory",
              (unsigned long long)o->clusters, (unsigned long long)o->nodes, o->node_cpu, o->node_memory);
     d_up_say("  API      https://%s    (its token and its CA are in %s)", api, up->layout.client);
-    d_up_say("  gateway  http://%s    (metrics: http://%s/metrics)", gateway, admin);
+    d_up_say("  gateway  %s://%s    (metrics: http://%s/metrics)", gateway_scheme(), gateway, admin);
     d_up_say("  logs     %s", up->layout.log);
     d_up_say("\nNow deploy something:");
     if (o->data != NULL)
