@@ -325,6 +325,12 @@ class Platform:
         self.process.wait(20)
         self.log.close()
 
+    def crash(self):
+        """Instead of stop()."""
+        self.process.kill()
+        self.process.wait(20)
+        self.log.close()
+
     def start_again(self, forget=False):
         """After stop(): at the same addresses; `forget`: with an empty store."""
         if forget:

@@ -577,6 +577,34 @@ def test_logs_of_the_start_before_are_asked_where_it_was(platform, api):
     assert "nothing of what was asked for" in platform.astra("logs", "tiny").stdout, "the new one has printed nothing"
 
 
+def test_logs_on_a_node_that_is_away(platform, api):
+    node = platform.node("node-1", cluster="c1")
+    node.behave = lambda claim: ("EXITED", "RAY_START_FAILED", "ray start: no")
+    deploy(api)
+    wait_for(lambda: [u for u in api.items("/v1/units") if u["reason"] == "RayStartFailed"])
+    node.close()
+    wait_for(lambda: not api.ok("GET", f"/v1/nodes/{node.id}")["connected"])
+    assert api.ok("GET", f"/v1/nodes/{node.id}")["name"] == "node-1", "a node that is away keeps its name"
+    done = platform.astra("logs", "tiny", "--previous", status=1)
+    assert done.stdout == ""
+    words = rf"the log of tiny-\w+/head is on node node-1 \({node.id}\), which has been away since \d{{4}}-\d\d-\d\dT[\d:.]+Z;"
+    assert re.search(words, done.stderr), done.stderr
+
+
+def test_logs_of_a_unit_that_was_lost(platform, api):
+    lost = platform.node("node-1", cluster="c1")
+    deploy(api)
+    wait_ready(api, 1)
+    unit = api.items("/v1/units")[0]["name"]
+    platform.node("node-2", cluster="c1")
+    lost.close()
+    wait_for(lambda: [u for u in api.items("/v1/units") if u["state"] == "READY" and u["nodeName"] == "node-2"], 30)
+    done = platform.astra("logs", "tiny", "--unit", unit, "--previous", status=1)
+    assert f"{unit}/head is on node node-1 ({lost.id}), which has been away since" in done.stderr, done.stderr
+    status, problem, _ = api.call("GET", f"{APP}/logs?previous&unit={unit}")
+    assert (status, problem["code"]) == (503, "unavailable") and "while it is kept there" in problem["detail"]
+
+
 def test_watch_of_another_server_begins_anew(platform, api):
     deploy(api)
     old = api.ok("GET", "/v1/apps")["revision"]

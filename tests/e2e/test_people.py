@@ -1,5 +1,6 @@
 """What people are told of requests: top, success ratios, and what is kept of them over a restart."""
 
+import json
 import os
 import pty
 import re
@@ -105,6 +106,29 @@ def test_success_is_split_by_cause_and_kept(platform, api, unit):
     assert top(api)["success"] == success, "a restart forgets nothing"
     platform.gateway().report("tiny", requests=1, ok=1)
     wait_for(lambda: top(api)["success"]["month"]["requests"] == 1001)
+
+
+def test_a_crash_loses_what_came_after_the_last_record(tmp_path):
+    with Platform(ASTRA, tmp_path, "--counts-every", "300ms") as platform:
+        platform.node("node-1", cluster="c1")
+        api = Api(platform, platform.token)
+        deploy(api)
+        wait_ready(api, 1)
+        for n in range(1, 4):
+            platform.gateway().report("tiny", requests=1000, ok=1000)
+            wait_for(lambda: top(api)["success"]["month"]["requests"] == 1000 * n)
+            wait_for(lambda: stored(platform) == 1000 * n)
+            platform.crash()
+            platform.start_again()
+            api.host, api.token = platform.api.removeprefix("https://"), platform.token
+            assert top(api)["success"]["month"]["requests"] == 1000 * n, "killed, and nothing was lost"
+
+
+def stored(platform):
+    """The most requests that a record of the last hour in the store's files has; the store itself is locked."""
+    data = b"".join(file.read_bytes() for file in platform.data.glob("astra.db*"))
+    records = [json.loads(rows) for rows in re.findall(rb'"to":\d+,"rows":(\[\[[\d,\[\]]*\]\])\}', data)]
+    return max((sum(sum(row[1:]) for row in rows) for rows in records), default=0)
 
 
 def test_a_new_app_of_the_same_name_begins_anew(platform, api, unit):

@@ -140,6 +140,58 @@ static void test_nothing_is_forgotten_or_counted_twice(void **state)
     d_success_deinit(&s);
 }
 
+/* As the server writes: minutes each time, hours when they are due. */
+struct stored {
+    struct a_buf minutes, hours;
+};
+
+static void save(struct d_success *s, uint64_t at, bool ok, struct stored *to)
+{
+    struct a_buf minutes = {0}, hours = {0};
+    bool due = d_success_hours_due(s, at);
+    s->changed = false;
+    d_success_print_minutes(s, at, "u", &minutes);
+    if (due)
+        d_success_print_hours(s, at, "u", &hours);
+    d_success_saved(s, ok, due ? at / HOUR : 0);
+    struct a_buf *const gone[] = {ok ? &to->minutes : &minutes, ok && due ? &to->hours : &hours};
+    for (size_t i = 0; i < A_ARRAY_SIZE(gone); i++)
+        a_buf_deinit(gone[i]);
+    if (ok)
+        to->minutes = minutes;
+    if (ok && due)
+        to->hours = hours;
+}
+
+/* A server that is killed loses what came after its last record, whatever became of the records before. */
+static void test_a_crash_loses_the_last_minute(void **state)
+{
+    (void)state;
+    struct stored stored = {{0}, {0}};
+    struct d_success s = {.hours = NULL};
+    uint64_t saved = 0, sum = 0, at = 0;
+    for (uint64_t minute = 5; minute < 6 * 60 + 40; minute++) {
+        at = 1000 * HOUR + minute * MINUTE;
+        bool full = minute > 118 && minute < 200; /* the disk, over the ends of two hours */
+        add(&s, at, minute, 1, 0);
+        sum += minute + 1;
+        save(&s, at, !full, &stored);
+        saved = full ? saved : sum;
+        assert_int_equal(s.changed, full); /* tried again, also when nothing more comes */
+        if (full)
+            continue; /* while nothing can be written there is no bound */
+        struct d_success again = {.hours = NULL};
+        d_success_read_hours(&again, a_buf_view(&stored.hours), "u");
+        d_success_read_minutes(&again, a_buf_view(&stored.minutes), "u");
+        assert_int_equal(month_of(&again, at), saved);
+        assert_int_equal(hour_of(&again, at), hour_of(&s, at));
+        d_success_deinit(&again);
+    }
+    a_buf_deinit(&stored.minutes);
+    a_buf_deinit(&stored.hours);
+    d_success_deinit(&s);
+}
+
 static void test_records_of_others_and_nonsense(void **state)
 {
     static const char *const texts[] = {"",
@@ -166,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_ratio_leaves_clients_out),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_nothing_is_forgotten_or_counted_twice),
+        cmocka_unit_test(test_a_crash_loses_the_last_minute),
         cmocka_unit_test(test_records_of_others_and_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

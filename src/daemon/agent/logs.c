@@ -150,7 +150,11 @@ static int end_send(struct d_logs *l)
     m.bulk_end.ok = l->n_files > 0;
     m.bulk_end.code = l->n_files > 0 ? (struct a_view){0} : a_view_str(a_code_name(A_CODE_NOT_FOUND));
     m.bulk_end.message =
-        l->n_files > 0 ? (struct a_view){0} : A_VIEW_LIT("nothing of what was asked for is here");
+        l->n_files > 0 ? (struct a_view){0}
+        : l->previous
+            ? A_VIEW_LIT("no log of a start that failed is here: there was none, or its time was over "
+                         "(logs.keepFailed, --logs-max)")
+            : A_VIEW_LIT("nothing of what was asked for is here");
     return net_link_send(l->bulk, &m, NULL);
 }
 

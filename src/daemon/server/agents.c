@@ -102,6 +102,53 @@ static struct d_agent *agent_new(struct d_peer *p, const struct wire_sl_hello *h
     return a;
 }
 
+/* ---- names of nodes that are away ---- */
+
+struct d_away {
+    struct a_map_link link; /* of server.away */
+    struct a_node_id node;
+    char name[254];
+};
+
+void d_away_forget(struct server *s, const struct a_node_id *id)
+{
+    struct a_map_link *l = a_map_get_str(&s->away, id->s);
+    if (l == NULL)
+        return;
+    a_map_remove(&s->away, l);
+    a_free(a_map_entry(l, struct d_away, link));
+}
+
+void d_away_free(struct server *s)
+{
+    a_map_foreach (l, &s->away) {
+        a_map_remove(&s->away, l);
+        a_free(a_map_entry(l, struct d_away, link));
+    }
+    a_map_deinit(&s->away);
+}
+
+static void away_note(struct server *s, const struct d_agent *a)
+{
+    if (a->name[0] == '\0' || d_agent_find(s, &a->node) != a)
+        return;
+    d_away_forget(s, &a->node);
+    struct d_away *away = a_new(struct d_away);
+    away->node = a->node;
+    memcpy(away->name, a->name, sizeof away->name);
+    a_map_put_str(&s->away, &away->link, away->node.s);
+}
+
+const char *d_node_name(const struct server *s, const struct a_node_id *id)
+{
+    const struct d_agent *agent = d_agent_find(s, id);
+    const struct a_map_link *l = agent == NULL ? a_map_get_str(&s->away, id->s) : NULL;
+    const char *name = agent != NULL ? agent->name
+                       : l != NULL   ? a_map_entry(l, const struct d_away, link)->name
+                                     : "";
+    return name[0] != '\0' ? name : id->s;
+}
+
 /* The row's owner is who frames for the node are sent to. */
 static void agent_settle(struct server *s, struct d_agent *a)
 {
@@ -112,6 +159,7 @@ static void agent_settle(struct server *s, struct d_agent *a)
     if (old != NULL)
         a_map_remove(&s->agents, old);
     a_map_put_str(&s->agents, &a->by_node, a->node.s);
+    d_away_forget(s, &a->node);
     a->slot = node->slot;
 }
 
@@ -172,6 +220,7 @@ void d_agent_detach(struct d_peer *p)
     if (a == NULL)
         return;
     struct a_node_id node = a->node;
+    away_note(s, a);
     agent_free(s, a);
     a_list_foreach_safe (l, &s->commands) {
         struct d_command *c = a_list_entry(l, struct d_command, link);

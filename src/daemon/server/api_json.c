@@ -152,12 +152,6 @@ struct wire_value *api_json_app(const struct api *a, const struct d_app *app, st
 
 /* ---- units ---- */
 
-static const char *node_name(const struct api *a, const struct a_node_id *id)
-{
-    const struct d_agent *agent = d_agent_find(a->s, id);
-    return agent != NULL && agent->name[0] != '\0' ? agent->name : id->s;
-}
-
 static struct wire_value *member_json(const struct api *a, const struct unit_member_info *m,
                                       struct a_arena *arena)
 {
@@ -170,7 +164,7 @@ static struct wire_value *member_json(const struct api *a, const struct unit_mem
     api_set_time(arena, v, "since", api_wall_ms(a, m->since_ms));
     wire_value_set_int(arena, v, "attempt", m->attempt);
     set_text(arena, v, "node", m->node.s);
-    set_text(arena, v, "nodeName", m->node.s[0] != '\0' ? node_name(a, &m->node) : NULL);
+    set_text(arena, v, "nodeName", m->node.s[0] != '\0' ? d_node_name(a->s, &m->node) : NULL);
     set_text(arena, v, "host", m->host);
     set_text(arena, v, "cluster", m->cluster.s);
     set_text(arena, v, "zone", m->zone.s);
@@ -232,7 +226,7 @@ static void unit_members(const struct api *a, const struct d_app *app, const str
             member_claim(a, app, &u->name, &m, arena, member);
         if (m.head) {
             set_text(arena, v, "node", m.node.s);
-            set_text(arena, v, "nodeName", m.node.s[0] != '\0' ? node_name(a, &m.node) : NULL);
+            set_text(arena, v, "nodeName", m.node.s[0] != '\0' ? d_node_name(a->s, &m.node) : NULL);
         }
         wire_value_append(list, member);
     }
@@ -318,7 +312,7 @@ struct wire_value *api_json_node(const struct api *a, const struct sl_resource_n
     struct wire_value *v = wire_value_new_object(arena);
     const struct d_agent *agent = d_agent_find(a->s, &node->id);
     wire_value_set_string(arena, v, "id", node->id.s);
-    wire_value_set_string(arena, v, "name", node_name(a, &node->id));
+    wire_value_set_string(arena, v, "name", d_node_name(a->s, &node->id));
     wire_value_set_string(arena, v, "state", a_node_state_name(sl_resource_node_state(node)));
     wire_value_set_string(arena, v, "reason", a_reason_name(node->reason));
     api_set_time(arena, v, "since", api_wall_ms(a, node->since_ms));

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "daemon/server/api.h"
+#include "sys/clock.h"
 
 #define LOG_SOURCES_MAX 64
 #define LOG_LINE_MAX (64u << 10)
@@ -19,6 +20,8 @@ struct log_source {
     struct a_unit_name unit;
     struct a_name member;
     struct a_node_id node;
+    char node_name[254];
+    uint64_t gone_unix_ms; /* since when the node is away, if it is forgotten; 0 = not known */
     char file[257];
     struct a_buf line;   /* begun, not ended */
     bool ended, stopped; /* stopped: told to wait, until the client took some */
@@ -143,12 +146,36 @@ static void on_log_end(void *ctx, const struct a_error *error)
     logs_go_on(source->stream);
 }
 
+/* False, with why: nobody can be asked for this one now. */
+static bool source_is_there(const struct log_source *source, struct a_buf *ret_why)
+{
+    const struct server *s = source->stream->s;
+    const struct sl_resource_node *node = sl_resource_node(&s->resource, &source->node);
+    const char *name = source->node_name;
+    char since[SYS_RFC3339_LEN + 1];
+    if (node != NULL && node->conn != 0)
+        return true;
+    uint64_t at = node != NULL ? api_wall_ms(s->api, node->closed_ms) : source->gone_unix_ms;
+    sys_clock_print(at != 0 ? at : api_wall_ms(s->api, s->started_ms), since);
+    a_buf_addf(ret_why, "the log of %s/%s is on node %s", source->unit.s, source->member.s, name);
+    if (strcmp(name, source->node.s) != 0)
+        a_buf_addf(ret_why, " (%s)", source->node.s);
+    a_buf_addf(ret_why,
+               at != 0 ? ", which has been away since %s"
+                       : ", which has not come since this server's start at %s",
+               since);
+    a_buf_add_str(ret_why,
+                  "; it can be read when the node is back, while it is kept there (logs.keepFailed)");
+    return false;
+}
+
 static void source_open(struct log_source *source)
 {
     static const struct d_ticket_ops ops = {.log = on_log, .data = on_log_data, .end = on_log_end};
     struct log_stream *st = source->stream;
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    A_BUF_AUTO struct a_buf b = {0};
+    A_BUF_AUTO struct a_buf why = {0};
+    A_BUF_AUTO struct a_buf line = {0};
     const struct wire_sl_open_bulk ask = {.purpose = WIRE_SL_PURPOSE_LOGS,
                                           .unit = source->unit,
                                           .member = source->member,
@@ -156,12 +183,14 @@ static void source_open(struct log_source *source)
                                           .follow = st->follow,
                                           .tail_bytes = st->tail,
                                           .file = a_view_str(st->name)};
-    source->ticket = d_ticket_open(st->s, &source->node, &ask, &ops, source, &e);
+    if (source_is_there(source, &why))
+        source->ticket = d_ticket_open(st->s, &source->node, &ask, &ops, source, &e);
     if (source->ticket != NULL)
         return;
     source->ended = true;
-    a_buf_addf(&b, "astra: logs of %s/%s: %s", source->unit.s, source->member.s, a_error_text(&e));
-    line_write(source, a_buf_view(&b), true);
+    a_buf_addf(&line, "astra: logs of %s/%s: %s", source->unit.s, source->member.s,
+               why.len > 0 ? why.ptr : a_error_text(&e));
+    line_write(source, a_buf_view(&line), true);
 }
 
 static void on_logs_drain(void *ctx, struct net_http_request *r)
@@ -178,13 +207,24 @@ static void on_logs_drain(void *ctx, struct net_http_request *r)
 
 /* ---- which members ---- */
 
-static void source_add(struct log_stream *st, const struct a_unit_name *unit, const struct a_name *member,
-                       const struct a_node_id *node)
+static struct log_source *source_add(struct log_stream *st, const struct a_unit_name *unit,
+                                     const struct a_name *member, const struct a_node_id *node)
 {
     if (node->s[0] == '\0' || st->n == LOG_SOURCES_MAX)
-        return;
+        return NULL;
     struct log_source *source = &st->sources[st->n++];
     *source = (struct log_source){.stream = st, .unit = *unit, .member = *member, .node = *node};
+    snprintf(source->node_name, sizeof source->node_name, "%s", d_node_name(st->s, node));
+    return source;
+}
+
+static void source_of_past(struct log_stream *st, const struct d_past *p)
+{
+    struct log_source *source = source_add(st, &p->unit, &p->member, &p->node);
+    if (source == NULL)
+        return;
+    snprintf(source->node_name, sizeof source->node_name, "%s", p->node_name);
+    source->gone_unix_ms = p->gone_unix_ms;
 }
 
 static void sources_of_fleet(struct log_stream *st, const struct d_app *app, const char *unit,
@@ -213,7 +253,7 @@ static void sources_of_past(struct log_stream *st, const struct d_app *app, cons
             had = strcmp(st->sources[i].unit.s, p->unit.s) == 0 &&
                   strcmp(st->sources[i].member.s, p->member.s) == 0;
         if (!had)
-            source_add(st, &p->unit, &p->member, &p->node);
+            source_of_past(st, p);
     }
 }
 
@@ -227,6 +267,21 @@ static void sources_of_orphan(struct log_stream *st, const struct d_app *app, co
             (member[0] == '\0' || strcmp(member, id->member.s) == 0))
             source_add(st, &id->unit, &id->member, &l->node->id);
     }
+}
+
+/* All are where nobody can be asked: then that is the answer. */
+static bool logs_refuse(struct api_call *c, struct log_stream *st)
+{
+    A_BUF_AUTO struct a_buf why = {0};
+    for (size_t i = 0; i < st->n; i++) {
+        if (i > 0)
+            a_buf_add_str(&why, "\n");
+        if (source_is_there(&st->sources[i], &why))
+            return false;
+    }
+    api_reply_problem(c, A_CODE_UNAVAILABLE, "%s", why.ptr);
+    logs_free(st);
+    return true;
 }
 
 static void logs_begin(struct api_call *c, struct log_stream *st)
@@ -268,5 +323,6 @@ void api_handle_APP_LOGS(struct api_call *c)
         api_reply_problem(c, A_CODE_NOT_FOUND, "no member of %s with that name is on a node", app->key);
         return;
     }
-    logs_begin(c, st);
+    if (!logs_refuse(c, st))
+        logs_begin(c, st);
 }

@@ -1,8 +1,9 @@
 /* What gateways report of requests: added up per app and per unit, kept over a restart.
  *
  * Counters of a report are what happened since the one before; what is in flight is as it is now, so it is
- * remembered per gateway. Records go to the store at most once a minute, for apps that had requests since,
- * and once more when the server stops. */
+ * remembered per gateway. Records go to the store every `--counts-every` (a minute), for apps that had
+ * requests since, and once more when the server stops: so much is lost when it does not stop but is killed.
+ * What could not be written is tried again until it is. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,8 +11,6 @@
 #include "daemon/server/store_keys.h"
 #include "sys/clock.h"
 #include "sys/log.h"
-
-#define SAVE_MS 60000
 
 /* How much of an app a gateway has under way. */
 struct app_load {
@@ -107,6 +106,10 @@ void d_counts_gateway_free(struct d_gateway *g)
 /* ---- records ---- */
 
 struct save {
+    struct server *server;
+    struct a_app_ref app;
+    struct a_uuid uid;
+    uint64_t hours_to; /* what the record of hours holds all before; 0: there is none */
     struct store_txn txn;
     struct store_write writes[2];
     char keys[2][STORE_KEY_MAX];
@@ -123,15 +126,23 @@ static void save_free(struct save *save)
 
 static void on_saved(void *ctx, int rc, uint64_t revision, const struct a_error *error)
 {
+    struct save *save = ctx;
+    struct d_app *app = d_app_find(save->server, &save->app);
     (void)revision;
-    if (rc != 0) /* counted on: the next record has these, too */
-        sys_log(WARN, "server", "counts.not_saved", "success counts were not written", SYS_ERR(error));
-    save_free(ctx);
+    if (app != NULL && strcmp(app->uid.s, save->uid.s) == 0)
+        d_success_saved(&app->counts.success, rc == 0, save->hours_to);
+    if (rc != 0)
+        sys_log(WARN, "server", "counts.not_saved",
+                "success counts were not written; they will be tried again", SYS_ERR(error));
+    save_free(save);
 }
 
-static struct save *save_make(struct d_app *app, uint64_t wall_ms)
+static struct save *save_make(struct server *s, struct d_app *app, uint64_t wall_ms)
 {
     struct save *save = a_new(struct save);
+    save->server = s;
+    save->app = app->ref;
+    save->uid = app->uid;
     struct d_success *success = &app->counts.success;
     size_t n = 0;
     d_store_key_success(save->keys[n], &app->ref, "minutes");
@@ -140,7 +151,7 @@ static struct save *save_make(struct d_app *app, uint64_t wall_ms)
     if (d_success_hours_due(success, wall_ms)) {
         d_store_key_success(save->keys[n], &app->ref, "hours");
         d_success_print_hours(success, wall_ms, app->uid.s, &save->values[n]);
-        success->hours_stored = wall_ms / 3600000;
+        save->hours_to = wall_ms / 3600000;
         n++;
     }
     for (size_t i = 0; i < n; i++)
@@ -155,11 +166,11 @@ static void on_save(void *ctx)
 {
     struct server *s = ctx;
     uint64_t wall_ms = sys_clock_wall_ms();
-    sys_timer_set_in(&s->counts_timer, SAVE_MS);
+    sys_timer_set_in(&s->counts_timer, s->options.counts_ms);
     a_map_foreach (l, &s->apps) {
         struct d_app *app = a_map_entry(l, struct d_app, by_ref);
         if (app->counts.success.changed && !app->orphan && !app->deleted)
-            store_submit(s->store, &save_make(app, wall_ms)->txn);
+            store_submit(s->store, &save_make(s, app, wall_ms)->txn);
     }
 }
 
@@ -184,7 +195,7 @@ static bool each_record(void *ctx, const struct store_entry *entry)
 int d_counts_start(struct server *s, struct a_error *reterr)
 {
     sys_timer_init(&s->counts_timer, s->loop, on_save, s);
-    sys_timer_set_in(&s->counts_timer, SAVE_MS);
+    sys_timer_set_in(&s->counts_timer, s->options.counts_ms);
     return store_scan(s->store, "/", each_record, s, reterr);
 }
 

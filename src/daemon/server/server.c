@@ -26,9 +26,11 @@ static const char usage_text[] =
     "  --certificate-life TIME  of nodes' and gateways' certificates (default 24h)\n"
     "  --lost-after TIME        a node that is silent or away for so long counts as lost (default 10s, at "
     "least 4s)\n"
+    "  --counts-every TIME      success counts are stored so often: a crash loses so much of them (default "
+    "1m)\n"
     "  --ready-file FILE        written once it serves: {\"pid\", \"api\", \"starlink\"}\n"
     "\n"
-    "--lost-after may also come from ASTRA_CFG_SERVER_LOST_AFTER.\n"
+    "--lost-after and --counts-every may also come from ASTRA_CFG_SERVER_LOST_AFTER and _COUNTS_EVERY.\n"
     "DIR/api.token, DIR/join.token and DIR/ca.key (mode 0600) are made at the first start and read again at "
     "the\n"
     "next. DIR/ca.pem is what clients of the API trust.\n";
@@ -52,6 +54,16 @@ static int lost_after_read(struct server_options *o)
     return 2;
 }
 
+static int counts_every_read(struct server_options *o)
+{
+    o->counts_ms = D_SERVER_COUNTS_MS;
+    if (o->counts_every == NULL ||
+        (a_text_duration(a_view_str(o->counts_every), &o->counts_ms) && o->counts_ms > 0))
+        return 0;
+    fprintf(stderr, "astra server: --counts-every %s: no duration such as 1m\n", o->counts_every);
+    return 2;
+}
+
 /* 0; 2: wrong usage, told on stderr; -1: help was asked for. */
 static int options_read(struct server_options *o, int argc, char **argv)
 {
@@ -59,7 +71,8 @@ static int options_read(struct server_options *o, int argc, char **argv)
     *o = (struct server_options){.api = "127.0.0.1:7700",
                                  .starlink = "127.0.0.1:7701",
                                  .certificate_life_ms = D_SERVER_CERT_LIFE_MS,
-                                 .lost_after = sys_env_get("ASTRA_CFG_SERVER_LOST_AFTER")};
+                                 .lost_after = sys_env_get("ASTRA_CFG_SERVER_LOST_AFTER"),
+                                 .counts_every = sys_env_get("ASTRA_CFG_SERVER_COUNTS_EVERY")};
     const struct {
         const char *flag, **target;
     } flags[] = {{"--data", &o->data},
@@ -68,6 +81,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
                  {"--starlink", &o->starlink},
                  {"--certificate-life", &life},
                  {"--lost-after", &o->lost_after},
+                 {"--counts-every", &o->counts_every},
                  {"--ready-file", &o->ready_file}};
     for (int i = 1; i < argc; i++) {
         const char **target = NULL;
@@ -85,7 +99,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
         }
         *target = argv[++i];
     }
-    if (lost_after_read(o) != 0)
+    if (lost_after_read(o) != 0 || counts_every_read(o) != 0)
         return 2;
     if (o->data == NULL) {
         fprintf(stderr, "astra server: --data is required\n%s", usage_text);
@@ -257,6 +271,7 @@ static void server_deinit(struct server *s)
     d_apps_free(s);
     d_artifacts_free(s);
     d_routes_free(s);
+    d_away_free(s);
     d_event_ring_free(s->events);
     sl_sched_deinit(&s->sched);
     sl_resource_deinit(&s->resource);

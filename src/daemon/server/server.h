@@ -45,6 +45,7 @@
 #define D_SERVER_ORPHAN_ASK_MS 2000
 #define D_SERVER_TOKEN_ASK_MS 2000 /* for a unit's Ray token, again */
 #define D_SERVER_BEAT_MS 1000
+#define D_SERVER_COUNTS_MS 60000 /* between two records of success counts: lost in a crash */
 #define D_SERVER_CERT_LIFE_MS 86400000u
 /* Lives of a certificate: so long after its end it is renewed without a join token, and so long a CA that was
  * rotated away is trusted. A fleet that was off for a week comes back by itself. */
@@ -82,6 +83,8 @@ struct d_past {
     struct a_unit_name unit;
     struct a_name member;
     struct a_node_id node;
+    char *node_name;
+    uint64_t gone_unix_ms; /* the node is forgotten, and was connected until then; 0 = it is known */
 };
 
 struct d_app {
@@ -190,8 +193,8 @@ struct server_options {
     const char *ready_file;
     const char *api_host; /* another name of the API, for its certificate; NULL = none */
     uint64_t certificate_life_ms;
-    const char *lost_after; /* as it was said */
-    uint64_t lost_ms;
+    const char *lost_after, *counts_every; /* as they were said */
+    uint64_t lost_ms, counts_ms;
 };
 
 struct server {
@@ -210,6 +213,7 @@ struct server {
     struct a_list peers;
     uint32_t last_conn;
     struct a_map agents; /* by node id */
+    struct a_map away;   /* struct d_away: names of known nodes that are not connected */
     struct a_list gateways;
 
     struct sl_resource resource;
@@ -270,7 +274,10 @@ void d_counts_gateway_free(struct d_gateway *g);
 /* ---- past.c ---- */
 
 /* A member of the app ended unasked. */
-void d_past_add(struct d_app *app, const struct a_claim_id *claim, const struct a_node_id *node);
+void d_past_add(const struct server *s, struct d_app *app, const struct a_claim_id *claim,
+                const struct a_node_id *node);
+/* The node's row is about to be forgotten. */
+void d_past_node_gone(struct server *s, const struct sl_resource_node *node);
 void d_past_free(struct d_app *app);
 
 /* ---- peers.c: connections ---- */
@@ -290,6 +297,10 @@ void d_peers_tell_trust(struct server *s);
 /* Ends the connections of an identity that was denied. */
 void d_peers_cut(struct server *s, const struct a_node_id *id);
 struct d_agent *d_agent_find(const struct server *s, const struct a_node_id *node);
+/* What people call it: the last name that it told, while its row is known; else its id. */
+const char *d_node_name(const struct server *s, const struct a_node_id *id);
+void d_away_forget(struct server *s, const struct a_node_id *id);
+void d_away_free(struct server *s);
 /* False when the node is not connected or its queue is full: whoever sends, sends again on a view change or a
  * time-out. */
 bool d_agent_send(struct server *s, const struct a_node_id *node, const struct wire_sl_message *m);

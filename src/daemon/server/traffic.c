@@ -159,6 +159,14 @@ bool d_success_hours_due(const struct d_success *s, uint64_t wall_ms)
     return s->hours != NULL && s->hours_stored < wall_ms / MINUTE_MS / MINUTES_AN_HOUR;
 }
 
+void d_success_saved(struct d_success *s, bool ok, uint64_t to)
+{
+    if (ok)
+        s->hours_stored = A_MAX(s->hours_stored, to);
+    else
+        s->changed = true;
+}
+
 static bool row_read(const struct wire_value *row, uint64_t *ret_at, struct d_tally *ret)
 {
     int64_t at = wire_value_int(wire_value_at(row, 0), -1);

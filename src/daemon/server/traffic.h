@@ -79,6 +79,9 @@ void d_success_month(const struct d_success *s, uint64_t wall_ms, struct d_tally
  * the present hour is made again from its minutes. JSON: {"uid", "rows": [[at, ok, app, ...], ...]}. */
 void d_success_print_minutes(const struct d_success *s, uint64_t wall_ms, const char *uid, struct a_buf *b);
 void d_success_print_hours(const struct d_success *s, uint64_t wall_ms, const char *uid, struct a_buf *b);
+/* How writing them ended: `to` is the hours_to of what was printed, 0 when only minutes were. What was not
+ * written is in the next record, and that is due. */
+void d_success_saved(struct d_success *s, bool ok, uint64_t to);
 /* True when a record of hours is due: an hour has ended since the last one. */
 bool d_success_hours_due(const struct d_success *s, uint64_t wall_ms);
 /* Hours first. Records of another uid, and rows that are none, are passed over. */
