@@ -85,7 +85,7 @@ class Node:
         while not self._closed:
             time.sleep(0.2)
             try:
-                if self.link.closed:
+                if self.link.closed and not self._closed:
                     self.attach()
                 with self._lock:
                     self._send("BEAT", sequence=self._next())

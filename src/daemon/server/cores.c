@@ -116,12 +116,25 @@ static void room_tell(struct server *s)
     }
 }
 
+/* What ran there may have printed why; whoever asks is told where that is. */
+static void lost_note(struct server *s, const struct sl_resource_node *node)
+{
+    for (const struct sl_resource_claim *claim = sl_resource_next_claim(node, NULL); claim != NULL;
+         claim = sl_resource_next_claim(node, claim)) {
+        struct d_app *app = d_app_by_uid(s, &claim->facts.id.app_uid);
+        if (app != NULL && claim->facts.state == A_CLAIM_BOUND)
+            d_past_add(s, app, &claim->facts.id, &node->id);
+    }
+}
+
 static void on_node(struct server *s, const struct sl_resource_node *node)
 {
     struct unit_fleet_event e = {.type = UNIT_FLEET_NODE};
     e.node.id = node->id;
     e.node.state = sl_resource_node_state(node);
     e.node.leaves_ms = node->facts.leaves_ms;
+    if (e.node.state == A_NODE_DEAD)
+        lost_note(s, node);
     view_update(s, node);
     fleets_event(s, &e);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = node->id});
@@ -227,7 +240,7 @@ static void on_claim(struct server *s, const struct sl_resource_claim *claim)
     else if (app != NULL && app->fleet != NULL && c != NULL) {
         d_app_told_claim(s, app, claim);
         if (c->member_state == A_MEMBER_EXITED && c->claim_state == A_CLAIM_BOUND)
-            d_past_add(app, &claim->facts.id, &claim->node->id);
+            d_past_add(s, app, &claim->facts.id, &claim->node->id);
         report(s, app, claim, c);
     }
 }
@@ -265,6 +278,8 @@ static void on_delta(struct server *s, const struct sl_resource_delta *d)
         room_tell(s);
         break;
     case SL_RESOURCE_DELTA_NODE_GONE:
+        d_past_node_gone(s, d->node);
+        d_away_forget(s, &d->node->id);
         sl_view_remove(&s->sched.view, &d->node->id);
         d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = d->node->id});
         break;
