@@ -145,7 +145,15 @@ static void slot_gone(struct kube_pool *p, struct slot *s)
         a_sm_move(&s->state, SLOT_WANTED, s->name);
     s->uid[0] = '\0';
     s->phase = KUBE_PHASE_UNKNOWN;
-    s->ready = s->scheduled = s->unschedulable = s->delete_taken = s->dismissed = s->drain_asked = false;
+    s->ready = s->scheduled = s->unschedulable = s->made = false;
+    s->deleting = s->delete_taken = s->dismissed = s->drain_asked = s->failure_counted = false;
+    s->delete_at = s->since = 0; /* whatever comes under this name is another pod */
+}
+
+/* P2: it was let go while nothing had begun on it. Now something may have. */
+static void not_waiting(struct slot *s)
+{
+    s->dismissed = s->dismissed && (s->deleting || s->delete_taken);
 }
 
 static void slot_see(struct kube_pool *p, struct slot *s, const struct kube_row *row)
@@ -158,8 +166,9 @@ static void slot_see(struct kube_pool *p, struct slot *s, const struct kube_row 
         a_sm_move(&s->state, (int)seen, s->name);
     if (pod->scheduled && !s->scheduled) {
         s->since = p->now;
-        s->dismissed = s->dismissed && (s->deleting || s->delete_taken); /* P2: it may have joined by now */
+        not_waiting(s);
     }
+    s->made = false;
     s->phase = (enum kube_phase)pod->phase;
     s->ready = s->ready || pod->ready; /* it has joined once */
     s->scheduled = pod->scheduled;
@@ -212,6 +221,7 @@ static void node_take(struct kube_pool *p, const struct kube_pool_event *e)
                 continue;
             s->node = n;
             n->slot = s;
+            not_waiting(s);
         }
         p->failures = 0; /* pods come up again */
     }
@@ -282,6 +292,7 @@ static void delete_answer(struct kube_pool *p, struct slot *s, const struct kube
         return;
     }
     s->delete_at = pool_back_off(p, s->tries++, e->result.retry_after_ms);
+    s->dismissed = s->dismissed && s->node == NULL; /* P2: it joined meanwhile */
 }
 
 static void result_take(struct kube_pool *p, const struct kube_pool_event *e)

@@ -47,6 +47,7 @@ struct slot {
     enum kube_phase phase;
     bool ready, scheduled, unschedulable;
     bool creating, deleting; /* that request is under way */
+    bool made;               /* the server said yes to it once, and the watch has not shown it */
     bool delete_taken;       /* the server said yes to a DELETE */
     bool dismissed;          /* on no node, and not needed: to be deleted */
     bool drain_asked;

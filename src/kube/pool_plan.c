@@ -62,8 +62,11 @@ static bool is_unknown(const struct slot *s)
 
 static void slot_count(struct plan *plan, const struct slot *s)
 {
-    if (s->state.state == SLOT_ENDING)
+    if (s->state.state ==
+        SLOT_ENDING) { /* P6; but while its name may come up once more it holds its place (P1) */
+        plan->pods += s->creating || !is_due(plan->p, s->uncertain_until);
         return;
+    }
     plan->pods++;
     plan->alive += !slot_is_leaving(s);
     plan->coming += slot_is_coming(s);
@@ -94,6 +97,7 @@ static void created_step(struct kube_pool *p, struct slot *s)
         return;
     a_sm_move(&s->state, SLOT_WANTED, s->name);
     s->create_at = p->now;
+    s->made = true;
 }
 
 /* P4: over, or it has not joined in all that time. */
@@ -244,13 +248,20 @@ static void roll(struct plan *plan)
 
 /* ---- pods too few ---- */
 
+/* What there should be without any demand: min, what is busy is kept anyhow, and while a template is replaced
+ * a few more. */
+static uint32_t base(const struct plan *plan)
+{
+    const struct kube_pool *p = plan->p;
+    uint64_t n = plan->outdated > 0 ? (uint64_t)A_MAX(p->min, plan->busy) + plan->budget : p->min;
+    return (uint32_t)A_MIN(n, (uint64_t)p->max);
+}
+
 static uint32_t wish(const struct plan *plan)
 {
     const struct kube_pool *p = plan->p;
-    uint32_t extra = p->demand > plan->coming ? p->demand - plan->coming : 0;
-    uint32_t rolling = plan->outdated > 0 ? A_MAX(p->min, plan->busy) + plan->budget : 0;
-    uint64_t n = A_MAX((uint64_t)plan->alive + extra, (uint64_t)rolling);
-    n = A_MAX(n, (uint64_t)p->min);
+    uint64_t extra = p->demand > plan->coming ? p->demand - plan->coming : 0;
+    uint64_t n = A_MAX(plan->alive + extra, (uint64_t)base(plan));
     return (uint32_t)A_MIN(n, (uint64_t)p->max);
 }
 
@@ -307,17 +318,19 @@ static void grow(struct plan *plan)
 }
 
 /* Names that were drawn: applied, and applied again, while they are needed; given back once it is certain
- * that no pod comes of them (P1). */
+ * that no pod comes of them (P1). One of which a pod was made is applied until the watch shows it, needed or
+ * not: the watch may be a connection that says nothing any more. */
 static void wanted_step(struct plan *plan)
 {
     struct kube_pool *p = plan->p;
-    uint32_t others = plan->alive - A_MIN(plan->wanted, plan->alive), need = plan->calm ? p->min : wish(plan);
+    uint32_t others = plan->alive - A_MIN(plan->wanted, plan->alive),
+             need = plan->calm ? base(plan) : wish(plan);
     uint32_t keep = A_MIN(need, p->max) > others ? A_MIN(need, p->max) - others : 0;
     pool_foreach_slot (s, p) {
         if (s->state.state != SLOT_WANTED || s->creating)
             continue;
-        if (keep > 0) {
-            keep--;
+        if (keep > 0 || s->made) {
+            keep -= keep > 0;
             if (!is_due(p, s->create_at))
                 continue;
             s->creating = true;
