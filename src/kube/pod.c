@@ -188,9 +188,9 @@ static void containers_read(struct kube_pod *pod, struct why *why, struct wire_s
 
 static uint8_t phase_of(struct a_view word)
 {
-    for (uint8_t i = 0; i < A_ARRAY_SIZE(phases); i++)
+    for (size_t i = 0; i < A_ARRAY_SIZE(phases); i++)
         if (a_view_is(word, phases[i]))
-            return i;
+            return (uint8_t)i;
     return KUBE_PHASE_UNKNOWN;
 }
 

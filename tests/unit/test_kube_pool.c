@@ -428,6 +428,33 @@ static void test_roll(void **state)
     assert_int_equal(count(w, KUBE_POOL_DELETE), 0);
 }
 
+/* The same when nothing else is wanted and it has long been quiet. */
+static void test_roll_at_rest(void **state)
+{
+    struct world *w = *state;
+    joined(w, 3, 3, 5, 0);
+    run(w, 120000);
+    w->template = "t2";
+    spec(w, 3, 5);
+    run(w, 1000);
+    assert_int_equal(count(w, KUBE_POOL_CREATE), 1);
+}
+
+/* P2: it was let go while it waited for a node; it joined before that was done, and the request was lost. */
+static void test_joined_while_let_go(void **state)
+{
+    struct world *w = *state;
+    spec(w, 0, 2);
+    pod(w, "p0", "pending");
+    synced(w);
+    run(w, 70000);
+    assert_int_equal(count(w, KUBE_POOL_DELETE), 1);
+    node(w, "p0", KUBE_NODE_JOINED, 1);
+    answer(w, KUBE_POOL_DELETE, "p0", 0, "");
+    run(w, 600000);
+    assert_int_equal(w->n, 0);
+}
+
 /* What was drained and asked to go is asked again when its answer was lost, and not before the watch is
  * fresh. */
 static void test_delete_again(void **state)
@@ -452,10 +479,12 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_create), TEST(test_lost_answer),  TEST(test_shown),       TEST(test_shrink),
-        TEST(test_keep),   TEST(test_unknown),      TEST(test_max_lowered), TEST(test_strangers),
-        TEST(test_pace),   TEST(test_stale),        TEST(test_ending),      TEST(test_never_joined),
-        TEST(test_roll),   TEST(test_delete_again),
+        TEST(test_create),       TEST(test_lost_answer),  TEST(test_shown),
+        TEST(test_shrink),       TEST(test_keep),         TEST(test_unknown),
+        TEST(test_max_lowered),  TEST(test_strangers),    TEST(test_pace),
+        TEST(test_stale),        TEST(test_ending),       TEST(test_never_joined),
+        TEST(test_roll),         TEST(test_roll_at_rest), TEST(test_joined_while_let_go),
+        TEST(test_delete_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
