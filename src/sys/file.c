@@ -143,6 +143,50 @@ int sys_file_read(const char *path, size_t max, struct a_buf *ret_bytes, struct 
     return a_fail_errno(reterr, rc, "cannot read %s", path);
 }
 
+/* A pipe must not hold us. */
+static int regular_open(const char *path, int *ret_fd, struct stat *ret_stat, struct a_error *reterr)
+{
+    SYS_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return open_failed(path, reterr);
+    if (fstat(fd, ret_stat) != 0)
+        return a_fail_errno(reterr, -errno, "cannot look at %s", path);
+    if (!S_ISREG(ret_stat->st_mode))
+        return a_fail(reterr, -EINVAL, A_CODE_INVALID, "%s is not a regular file", path);
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
+int sys_file_read_part(const char *path, uint64_t offset, size_t max, struct a_buf *ret_bytes,
+                       struct sys_file_facts *ret_facts, struct a_error *reterr)
+{
+    SYS_FD_AUTO int fd = -1;
+    struct stat st;
+    size_t before = ret_bytes->len;
+    int rc = regular_open(path, &fd, &st, reterr);
+    if (rc != 0)
+        return rc;
+    uint64_t size = (uint64_t)st.st_size;
+    if (offset == SYS_FILE_TAIL)
+        offset = size > max ? size - max : 0;
+    size_t want = offset < size ? (size_t)A_MIN(size - offset, (uint64_t)max) : 0;
+    if (!a_buf_reserve(ret_bytes, want + 1))
+        return a_fail_errno(reterr, -ENOMEM, "cannot read %s", path);
+    while (ret_bytes->len - before < want) {
+        size_t done = ret_bytes->len - before;
+        ssize_t n = pread(fd, ret_bytes->ptr + ret_bytes->len, want - done, (off_t)(offset + done));
+        if (n == 0)
+            break; /* it was cut meanwhile */
+        if (n < 0 && errno != EINTR)
+            return a_fail_errno(reterr, -errno, "cannot read %s", path);
+        ret_bytes->len += n > 0 ? (size_t)n : 0;
+    }
+    ret_bytes->ptr[ret_bytes->len] = '\0';
+    *ret_facts = (struct sys_file_facts){size, st.st_uid};
+    return 0;
+}
+
 /* The folder of a path, in fresh memory. */
 static char *parent_of(const char *path)
 {
@@ -295,22 +339,19 @@ int sys_lock_take(const char *path, int *ret_fd, struct a_error *reterr)
 
 int sys_map_open(const char *path, struct sys_map *ret_map, struct a_error *reterr)
 {
-    SYS_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us */
+    SYS_FD_AUTO int fd = -1;
     struct stat st;
-    if (fd < 0)
-        return open_failed(path, reterr);
-    if (fstat(fd, &st) != 0)
-        return a_fail_errno(reterr, -errno, "cannot look at %s", path);
-    if (!S_ISREG(st.st_mode))
-        return a_fail(reterr, -EINVAL, A_CODE_INVALID, "%s is not a regular file", path);
+    int rc = regular_open(path, &fd, &st, reterr);
+    if (rc != 0)
+        return rc;
     if (st.st_size == 0) {
-        *ret_map = (struct sys_map){.owner = st.st_uid};
+        *ret_map = (struct sys_map){0};
         return 0;
     }
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return a_fail_errno(reterr, -errno, "cannot map %s", path);
-    *ret_map = (struct sys_map){.bytes = {p, (size_t)st.st_size}, .owner = st.st_uid};
+    *ret_map = (struct sys_map){.bytes = {p, (size_t)st.st_size}};
     return 0;
 }
 

@@ -28,6 +28,18 @@ int sys_fd_sync(int fd, struct a_error *reterr) A_MUST_CHECK;
 
 /* Appends the file to `ret_bytes` (zeroed or reused buffer); -EFBIG when it has more than `max` bytes. */
 int sys_file_read(const char *path, size_t max, struct a_buf *ret_bytes, struct a_error *reterr) A_MUST_CHECK;
+
+#define SYS_FILE_TAIL UINT64_MAX /* as an offset: so that the part ends where the file does */
+/* Of the whole file, as it was when a part of it was read. Links are followed: `owner`, the user whose file
+ * it is, tells one that leads to somebody else's. */
+struct sys_file_facts {
+    uint64_t size;
+    uint32_t owner;
+};
+/* Appends at most `max` bytes of a regular file, from `offset` on; fewer, or none, where it ends. For files
+ * that somebody else writes, cuts and replaces meanwhile. */
+int sys_file_read_part(const char *path, uint64_t offset, size_t max, struct a_buf *ret_bytes,
+                       struct sys_file_facts *ret_facts, struct a_error *reterr) A_MUST_CHECK;
 /* Readers see the old contents or the new, never a mixture, and what was written survives a crash: temporary
  * file beside it, fsync, rename, fsync of the folder. */
 int sys_file_write_atomic(const char *path, const void *bytes, size_t len, mode_t mode,
@@ -88,11 +100,10 @@ int sys_lock_take(const char *path, int *ret_fd, struct a_error *reterr) A_MUST_
 /* Clears or sets close-on-exec. */
 int sys_fd_set_inherit(int fd, bool inherit) A_MUST_CHECK;
 
-/* A file mapped for reading. An empty file gives an empty view. Zero-initialised = nothing mapped. Links are
- * followed: `owner`, the user whose file it is, tells one that leads to somebody else's. */
+/* A file mapped for reading, which nobody may cut meanwhile: who reads what is gone is ended by SIGBUS. An
+ * empty file gives an empty view. Zero-initialised = nothing mapped. */
 struct sys_map {
     struct a_view bytes;
-    uint32_t owner;
 };
 int sys_map_open(const char *path, struct sys_map *ret_map, struct a_error *reterr) A_MUST_CHECK;
 void sys_map_close(struct sys_map *map); /* safe twice */

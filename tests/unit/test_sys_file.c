@@ -164,6 +164,26 @@ static void test_map(void **state)
     assert_int_equal(sys_map_open(dir, &map, NULL), -EINVAL);
 }
 
+static void test_part(void **state)
+{
+    (void)state;
+    A_BUF_AUTO struct a_buf b = {0};
+    struct sys_file_facts facts;
+    assert_int_equal(sys_file_write_atomic(in("f"), "0123456789", 10, 0600, NULL), 0);
+    assert_int_equal(sys_file_read_part(in("f"), 3, 4, &b, &facts, NULL), 0);
+    assert_string_equal(b.ptr, "3456");
+    assert_int_equal(facts.size, 10);
+    assert_int_equal(facts.owner, getuid());
+    assert_int_equal(sys_file_read_part(in("f"), 8, 4, &b, &facts, NULL), 0);
+    assert_string_equal(b.ptr, "345689");
+    assert_int_equal(sys_file_read_part(in("f"), 11, 4, &b, &facts, NULL), 0);
+    assert_int_equal(sys_file_read_part(in("f"), SYS_FILE_TAIL, 2, &b, &facts, NULL), 0);
+    assert_int_equal(sys_file_read_part(in("f"), SYS_FILE_TAIL, 99, &b, &facts, NULL), 0);
+    assert_string_equal(b.ptr, "345689890123456789");
+    assert_int_equal(sys_file_read_part(dir, 0, 1, &b, &facts, NULL), -EINVAL);
+    assert_int_equal(sys_file_read_part(in("none"), 0, 1, &b, &facts, NULL), -ENOENT);
+}
+
 static void test_paths(void **state)
 {
     (void)state;
@@ -513,6 +533,7 @@ int main(void)
         TEST(test_remove_does_not_follow_links),
         TEST(test_locks),
         TEST(test_map),
+        TEST(test_part),
         TEST(test_paths),
         TEST(test_port_blocks),
         TEST(test_port_blocks_in_use_are_passed_over),

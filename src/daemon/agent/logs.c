@@ -172,28 +172,27 @@ static int head_send(struct d_logs *l, const struct log_file *f)
 /* At most PASS_BYTES of what is new in the file; true when there may be more. */
 static bool file_send(struct d_logs *l, struct log_file *f)
 {
-    struct sys_map map = {0};
-    bool more = false;
-    if (sys_map_open(f->path, &map, NULL) < 0)
+    A_BUF_AUTO struct a_buf bytes = {0};
+    struct sys_file_facts facts;
+    if (sys_file_read_part(f->path, f->offset, PASS_BYTES, &bytes, &facts, NULL) < 0 ||
+        (f->owner != 0 && facts.owner != f->owner))
         return false;
-    if (f->owner != 0 && map.owner != f->owner) {
-        sys_map_close(&map);
-        return false;
-    }
-    if (map.bytes.len < f->offset)
+    if (facts.size < f->offset) {
         f->offset = 0; /* rotated */
-    uint64_t end = A_MIN((uint64_t)map.bytes.len, f->offset + PASS_BYTES);
-    more = end < map.bytes.len;
-    int rc = f->offset < end && !l->artifact ? head_send(l, f) : 0;
-    while (rc == 0 && f->offset < end) {
-        struct wire_sl_message m = {.type = WIRE_SL_T_BULK_DATA};
-        m.bulk_data.bytes =
-            (struct a_view){map.bytes.ptr + f->offset, A_MIN((size_t)(end - f->offset), (size_t)CHUNK_BYTES)};
-        rc = net_link_send(l->bulk, &m, NULL);
-        f->offset += rc == 0 ? m.bulk_data.bytes.len : 0;
+        return facts.size > 0;
     }
-    sys_map_close(&map);
-    return more || rc == -ENOBUFS;
+    int rc = bytes.len > 0 && !l->artifact ? head_send(l, f) : 0;
+    for (struct a_view rest = a_buf_view(&bytes); rc == 0 && rest.len > 0;) {
+        struct wire_sl_message m = {.type = WIRE_SL_T_BULK_DATA};
+        m.bulk_data.bytes = (struct a_view){rest.ptr, A_MIN(rest.len, (size_t)CHUNK_BYTES)};
+        rc = net_link_send(l->bulk, &m, NULL);
+        if (rc == 0) {
+            f->offset += m.bulk_data.bytes.len;
+            rest.ptr += m.bulk_data.bytes.len;
+            rest.len -= m.bulk_data.bytes.len;
+        }
+    }
+    return f->offset < facts.size;
 }
 
 static void pass(void *ctx)

@@ -31,16 +31,10 @@ static bool state_read(struct d_member *m)
 void d_run_digest(const struct d_member *m, struct a_buf *ret_text)
 {
     A_AUTOFREE char *path = sys_path_join(m->folder, D_SHIM_LOG_FILE);
-    struct sys_map map = {0};
-    if (sys_map_open(path, &map, NULL) < 0)
-        return;
-    struct a_view log = map.bytes;
-    if (log.len > LOG_TAIL_BYTES) {
-        log.ptr += log.len - LOG_TAIL_BYTES;
-        log.len = LOG_TAIL_BYTES;
-    }
-    unit_ray_log_digest(log, DIGEST_BYTES, ret_text);
-    sys_map_close(&map);
+    A_BUF_AUTO struct a_buf log = {0};
+    struct sys_file_facts facts;
+    if (sys_file_read_part(path, SYS_FILE_TAIL, LOG_TAIL_BYTES, &log, &facts, NULL) == 0)
+        unit_ray_log_digest(a_buf_view(&log), DIGEST_BYTES, ret_text);
 }
 
 /* ---- up ---- */

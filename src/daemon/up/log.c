@@ -50,17 +50,17 @@ void d_up_log_rotate(const struct d_up_layout *l)
 void d_up_log_tail_print(const struct d_up_layout *l, const char *name)
 {
     A_AUTOFREE char *path = a_asprintf("%s/%s.log", l->log, name);
-    struct sys_map map = {0};
-    if (sys_map_open(path, &map, NULL) < 0)
+    A_BUF_AUTO struct a_buf tail = {0};
+    struct sys_file_facts facts;
+    if (sys_file_read_part(path, SYS_FILE_TAIL, TAIL_BYTES, &tail, &facts, NULL) < 0)
         return;
-    struct a_view v = map.bytes;
+    struct a_view v = a_buf_view(&tail);
     size_t begin = v.len, lines = 0;
-    while (begin > 0 && v.len - begin < TAIL_BYTES && (v.ptr[begin - 1] != '\n' || lines < TAIL_LINES + 1))
+    while (begin > 0 && (v.ptr[begin - 1] != '\n' || lines < TAIL_LINES + 1))
         lines += v.ptr[--begin] == '\n';
     for (struct a_view rest = {v.ptr + begin, v.len - begin}; rest.len > 0;) {
         struct a_view line = a_view_split(rest, '\n', &rest);
         if (line.len > 0)
             fprintf(stderr, "  %s: " A_VIEW_FMT "\n", name, A_VIEW_ARG(line));
     }
-    sys_map_close(&map);
 }
