@@ -50,7 +50,7 @@ def wait_for(what, condition, timeout_s=30.0, step_s=0.05):
                 return value
         except (OSError, kubeapi.ApiError) as error:
             last = error
-            if isinstance(error, kubeapi.ApiError) and error.status in (400, 401, 403, 422):
+            if isinstance(error, kubeapi.ApiError) and error.status in (400, 401, 422):
                 raise
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not in {timeout_s} s" + (f"; last: {last}" if last else ""))

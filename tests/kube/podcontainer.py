@@ -278,10 +278,11 @@ class Container:
         if self.pid is None:
             return
         hook = (self.spec.get("lifecycle") or {}).get("preStop")
-        if hook and deadline() > time.monotonic():
-            self._pre_stop(hook, deadline)
-        end = time.monotonic() + MIN_GRACE_S if hook else 0.0
-        if deadline() - time.monotonic() > 0 or hook:
+        if deadline() > time.monotonic():  # without any grace there is neither preStop nor TERM
+            end = 0.0
+            if hook:
+                self._pre_stop(hook, deadline)
+                end = time.monotonic() + MIN_GRACE_S
             self.pod.note(f"{self.name} TERM")
             self.signal(15)
             while self.pid is not None and time.monotonic() < max(deadline(), end) and not self.pod.forced.is_set():

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import kubeapi
 import kubelib
+from caretaker import Caretaker
 from podcontainer import BACKOFF_S, Container, check_fields, now
 from podvolumes import NotYet, Sources, Unsupported, Volume, quantity
 
@@ -134,6 +135,8 @@ class Pod:
                 self.changed()
         except Unsupported as error:
             self.refuse(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of the rig must be seen as one, and the pod must end all the same
+            self.refuse(f"the runner failed: {error!r}")
         self._wait_for_end()
         self._finish()
 
@@ -213,10 +216,15 @@ class Pod:
         }  # fmt: skip
         return {kind: "True" if value else "False" for kind, value in values.items()}
 
+    def _phase_now(self):
+        """As the kubelet counts: Pending until each container has been started once."""
+        never = any("waiting" in c.state and not c.last for c in self.containers)
+        return "Pending" if self.phase == "Running" and never else self.phase
+
     def status(self):
         with self.lock:
             status = {
-                "phase": self.phase, "hostIP": self.node.ip, "hostIPs": [{"ip": self.node.ip}], "podIP": self.ip, "podIPs": [{"ip": self.ip}],
+                "phase": self._phase_now(), "hostIP": self.node.ip, "hostIPs": [{"ip": self.node.ip}], "podIP": self.ip, "podIPs": [{"ip": self.ip}],
                 "startTime": self.began, "containerStatuses": [c.status() for c in self.containers],
             }  # fmt: skip
             if self.inits:
@@ -246,6 +254,7 @@ class PodRunner:
             taints,
         )
         self.folder = self.api = None
+        self.done = set()  # uids of pods that ended here: a late word of the watch must not start them again
         self.lock, self.pods, self.dirty_pods, self.work = threading.RLock(), {}, [], threading.Semaphore(0)
         self.history, self.refused, self.over, self.cut, self.wants_refresh = (
             [],
@@ -270,12 +279,14 @@ class PodRunner:
 
     def __enter__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="astra-node-"))
+        self.caretaker = Caretaker(self.folder)
+        self.caretaker.__enter__()
         credentials = self.plane.authority.issue(f"node-{self.name}", f"system:node:{self.name}", ["system:nodes"])
         self.api = _CutApi(self.cut, "127.0.0.1", self.plane.port, self.plane.authority.certificate, certificate=credentials)
         try:
             self._register()
         except BaseException:
-            shutil.rmtree(self.folder)
+            self.caretaker.__exit__()
             raise
         loops = (self._heartbeats, self._watch, self._report, self._refresh, self._watch_memory)
         self.threads = [threading.Thread(target=loop, daemon=True, name=f"{self.name} {loop.__name__}") for loop in loops]
@@ -290,7 +301,7 @@ class PodRunner:
         self.work.release()
         for thread in self.threads:
             thread.join(0.1 if "_watch" == thread.name.split()[-1] else 10)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.caretaker.__exit__()
 
     def lose(self):
         """The machine dies: all pods' processes at once, and no word about it to anybody."""
@@ -408,6 +419,7 @@ class PodRunner:
                         break
                     if kind == "DELETED":
                         self._deleted(document["metadata"]["uid"])
+                        self.done.discard(document["metadata"]["uid"])
                     elif kind != "BOOKMARK":
                         self._seen(document)
             except (OSError, kubeapi.ApiError):
@@ -418,6 +430,7 @@ class PodRunner:
         known = {document["metadata"]["uid"] for document in documents}
         with self.lock:
             lost = [uid for uid in self.pods if uid not in known]
+            self.done &= known
         for uid in lost:
             self._deleted(uid)
         for document in documents:
@@ -426,6 +439,8 @@ class PodRunner:
     def _seen(self, document):
         uid = document["metadata"]["uid"]
         with self.lock:
+            if uid in self.done:
+                return
             pod = self.pods.get(uid)
             if pod is None and document.get("status", {}).get("phase") in ("Succeeded", "Failed"):
                 if "deletionTimestamp" not in document["metadata"]:
@@ -495,6 +510,7 @@ class PodRunner:
     def forget(self, pod):
         with self.lock:
             self.pods.pop(pod.uid, None)
+            self.done.add(pod.uid)
         shutil.rmtree(pod.folder, ignore_errors=True)
 
     def _refresh(self):
