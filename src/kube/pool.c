@@ -275,10 +275,10 @@ static void create_answer(struct kube_pool *p, struct slot *s, const struct kube
     }
     refusal_note(p, e);
     pool_failure(p);
-    if (s->uncertain_until <= p->now)
+    if (s->uncertain_until <= p->now && !s->made)
         pool_slot_remove(p, s); /* it was never made, and never will be */
     else
-        s->create_at = s->uncertain_until;
+        s->create_at = A_MAX(s->uncertain_until, p->now + POOL_PACE_MS);
 }
 
 static void delete_answer(struct kube_pool *p, struct slot *s, const struct kube_pool_event *e)

@@ -14,10 +14,11 @@
 #define POOL_SHOW_MS                                                                                         \
     60000 /* what the server said yes to must be seen on a fresh watch within this, or it is asked for again \
            */
-#define POOL_JOIN_MS 600000 /* from being on a node to having joined: a large image over a slow line */
-#define POOL_CALM_MS 60000  /* P4: without demand for so long before the pool shrinks */
-#define POOL_PACE_MS 30000  /* P4: after many failures one pod in this time */
-#define POOL_DRAIN_MS 30000 /* a node that does not drain by then is told again */
+#define POOL_SILENCE_MS 900000 /* a watch that says nothing is given up after 7 minutes (K8); twice that */
+#define POOL_JOIN_MS 600000    /* from being on a node to having joined: a large image over a slow line */
+#define POOL_CALM_MS 60000     /* P4: without demand for so long before the pool shrinks */
+#define POOL_PACE_MS 30000     /* P4: after many failures one pod in this time */
+#define POOL_DRAIN_MS 30000    /* a node that does not drain by then is told again */
 #define POOL_SURGE_MIN 10
 
 enum slot_state {

@@ -317,25 +317,35 @@ static void grow(struct plan *plan)
     }
 }
 
+/* When a name that is not needed holds no place any more (P1). Of one a pod was made, and the watch did not
+ * show it: the watch may be a connection that says nothing, and is then given up in time. */
+static uint64_t given_back(const struct kube_pool *p, const struct slot *s)
+{
+    return s->made ? A_MAX(s->uncertain_until, shown_by(p, s->since, POOL_SILENCE_MS)) : s->uncertain_until;
+}
+
 /* Names that were drawn: applied, and applied again, while they are needed; given back once it is certain
- * that no pod comes of them (P1). One of which a pod was made is applied until the watch shows it, needed or
- * not: the watch may be a connection that says nothing any more. */
+ * that no pod comes of them. */
 static void wanted_step(struct plan *plan)
 {
     struct kube_pool *p = plan->p;
-    uint32_t others = plan->alive - A_MIN(plan->wanted, plan->alive),
-             need = plan->calm ? base(plan) : wish(plan);
-    uint32_t keep = A_MIN(need, p->max) > others ? A_MIN(need, p->max) - others : 0;
+    uint32_t others = plan->alive - A_MIN(plan->wanted, plan->alive), taken = plan->pods - plan->wanted;
+    uint32_t need = plan->calm ? base(plan) : wish(plan), room = p->max > taken ? p->max - taken : 0;
+    uint32_t keep = need > others ? A_MIN(need - others, room) : 0;
     pool_foreach_slot (s, p) {
-        if (s->state.state != SLOT_WANTED || s->creating)
+        if (s->state.state != SLOT_WANTED)
             continue;
-        if (keep > 0 || s->made) {
+        if (s->creating) {
             keep -= keep > 0;
+            continue;
+        }
+        if (keep > 0) {
+            keep--;
             if (!is_due(p, s->create_at))
                 continue;
             s->creating = true;
             action_add(p, KUBE_POOL_CREATE, s);
-        } else if (is_due(p, s->uncertain_until) && !p->stale) {
+        } else if (!p->stale && is_due(p, given_back(p, s))) {
             plan->pods--, plan->alive--, plan->coming--;
             pool_slot_remove(p, s);
         }

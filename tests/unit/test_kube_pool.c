@@ -262,6 +262,23 @@ static void test_shown(void **state)
     assert_string_equal(w->actions[0].name, name);
 }
 
+/* P1: what was made and does not show is not forgotten because it is refused now. */
+static void test_shown_refused(void **state)
+{
+    struct world *w = *state;
+    char name[64];
+    spec(w, 1, 1);
+    synced(w);
+    run(w, 1000);
+    strcpy(name, w->actions[0].name);
+    answer(w, KUBE_POOL_CREATE, name, 201, "");
+    run(w, 61000);
+    answer(w, KUBE_POOL_CREATE, name, 403, "exceeded quota");
+    run(w, 600000);
+    assert_int_equal(kube_pool_count(w->pool), 1);
+    assert_string_equal(w->actions[0].name, name);
+}
+
 /* P2, P4: quiet for a minute, then drained one in ten, and deleted when empty. */
 static void test_shrink(void **state)
 {
@@ -479,11 +496,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_create),       TEST(test_lost_answer),  TEST(test_shown),
-        TEST(test_shrink),       TEST(test_keep),         TEST(test_unknown),
-        TEST(test_max_lowered),  TEST(test_strangers),    TEST(test_pace),
-        TEST(test_stale),        TEST(test_ending),       TEST(test_never_joined),
-        TEST(test_roll),         TEST(test_roll_at_rest), TEST(test_joined_while_let_go),
+        TEST(test_create),       TEST(test_lost_answer),
+        TEST(test_shown),        TEST(test_shrink),
+        TEST(test_keep),         TEST(test_unknown),
+        TEST(test_max_lowered),  TEST(test_strangers),
+        TEST(test_pace),         TEST(test_stale),
+        TEST(test_ending),       TEST(test_never_joined),
+        TEST(test_roll),         TEST(test_shown_refused),
+        TEST(test_roll_at_rest), TEST(test_joined_while_let_go),
         TEST(test_delete_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
