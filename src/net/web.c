@@ -70,6 +70,10 @@ int net_web_new(struct sys_loop *loop, const struct net_web_options *o, struct n
         sys_secret_set(&w->key, sys_secret_view(o->key));
     if (o->bearer != NULL)
         sys_secret_set(&w->bearer, sys_secret_view(o->bearer));
+    w->user = o->user != NULL ? a_strdup(o->user) : NULL;
+    if (o->password != NULL)
+        sys_secret_set(&w->password, sys_secret_view(o->password));
+    w->insecure = o->insecure;
     w->proxy = o->proxy != NULL ? a_strdup(o->proxy) : NULL;
     w->user_agent = a_strdup(o->user_agent != NULL ? o->user_agent : "astra/" ASTRA_VERSION);
     w->connect_timeout_ms = o->connect_timeout_ms != 0 ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS;
@@ -195,6 +199,7 @@ static struct net_web_call *call_new(struct net_web *w, const struct net_web_req
     call->method = a_strdup(q->method != NULL ? q->method : q->body.len > 0 ? "POST" : "GET");
     call->path = a_strdup(q->path);
     sys_secret_set(&call->body_out, q->body);
+    call->open = q->open;
     call->piece = q->piece;
     call->done = q->done;
     call->ctx = q->ctx;
@@ -242,6 +247,8 @@ void net_web_free(struct net_web *w)
     curl_slist_free_all(w->connect_to);
     sys_secret_deinit(&w->key);
     sys_secret_deinit(&w->bearer);
+    sys_secret_deinit(&w->password);
+    a_free(w->user);
     a_free(w->base_url);
     a_free(w->url_root);
     a_free(w->host);
@@ -302,26 +309,40 @@ static void call_release(struct net_web_call *call)
     curl_easy_pause(call->curl, CURLPAUSE_CONT);
 }
 
+/* False: the callback freed the call. */
+static bool open_tell(struct net_web_call *call)
+{
+    bool gone = false;
+    call->open_told = true;
+    call->gone = &gone;
+    call->open(call->ctx);
+    if (!gone)
+        call->gone = NULL;
+    return !gone;
+}
+
+static bool pieces_tell(struct net_web_call *call)
+{
+    A_BUF_AUTO struct a_buf bytes = call->pieces;
+    bool gone = false;
+    call->pieces = (struct a_buf){0};
+    call->gone = &gone;
+    call->piece(call->ctx, a_buf_view(&bytes));
+    if (gone)
+        return false;
+    call->gone = NULL;
+    call_release(call);
+    return true;
+}
+
 static void call_tell(struct net_web_call *call)
 {
-    if (call->paused)
+    if (!call->paused && call->opened && !call->open_told && !open_tell(call))
         return;
-    if (call->pieces.len > 0) {
-        A_BUF_AUTO struct a_buf bytes = call->pieces;
-        bool gone = false;
-        call->pieces = (struct a_buf){0};
-        call->gone = &gone;
-        call->piece(call->ctx, a_buf_view(&bytes));
-        if (gone)
-            return;
-        call->gone = NULL;
-        call_release(call);
-    }
-    if (!call->ended || call->pieces.len > 0)
+    if (!call->paused && call->pieces.len > 0 && !pieces_tell(call))
         return;
-    if (call->paused)
-        return;
-    end_tell(call);
+    if (call->ended && !call->paused && call->pieces.len == 0)
+        end_tell(call);
 }
 
 static void tell(void *ctx)

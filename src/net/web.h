@@ -33,10 +33,13 @@ struct net_web_options {
     struct a_view certificate; /* PEM: what we show, with what leads to its CA; empty = nothing */
     const struct sys_secret *key;    /* PEM, of the certificate */
     const struct sys_secret *bearer; /* Authorization: Bearer ... */
-    const char *proxy;               /* http://host:port; NULL = none, whatever the environment names */
-    const char *user_agent;          /* NULL = astra/VERSION */
-    uint64_t connect_timeout_ms;     /* for the connection and its handshake; 5 s */
-    unsigned connections_max;        /* to a server without HTTP/2; 16 */
+    const char *user;                /* Authorization: Basic ..., with `password` */
+    const struct sys_secret *password;
+    bool insecure;               /* the server's certificate is not looked at: whoever answers is believed */
+    const char *proxy;           /* http://host:port; NULL = none, whatever the environment names */
+    const char *user_agent;      /* NULL = astra/VERSION */
+    uint64_t connect_timeout_ms; /* for the connection and its handshake; 5 s */
+    unsigned connections_max;    /* to a server without HTTP/2; 16 */
 };
 
 /* -EINVAL when base_url is no https:// address, or the certificate and its key cannot be read or do not
@@ -70,6 +73,8 @@ struct net_web_request {
     uint64_t timeout_ms;      /* for all of it; 30 s; A_NEVER = none, for answers in pieces */
     uint64_t idle_ms;         /* without a byte of the answer; 0 = none. Does not run while paused */
     size_t body_max;          /* of the answer, or of what is kept of one in pieces; 16 MiB */
+    /* Optional, with `piece`: an answer of 2xx has begun; its body may be long in coming. */
+    void (*open)(void *ctx);
     /* Answers of 2xx go here as they come, and are not kept; the bytes are gone when it returns. */
     void (*piece)(void *ctx, struct a_view bytes);
     /* Exactly once unless cancelled; the answer is gone when it returns, and the call with it. */

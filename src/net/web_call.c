@@ -54,6 +54,10 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
         snprintf(call->content_type, sizeof call->content_type, A_VIEW_FMT, A_VIEW_ARG(value));
     else if (a_view_is_nocase(name, "retry-after") && a_text_u64(value, &seconds) && seconds <= 86400)
         call->retry_after_ms = seconds * 1000;
+    if (name.len <= 2 && size * n <= 2 && call->open != NULL && status_is_ok(call)) { /* the empty line */
+        call->opened = true;
+        web_call_ready(call);
+    }
     return size * n;
 }
 
@@ -75,6 +79,12 @@ static void headers_set(struct net_web_call *call, const struct net_web_request 
         header_add(call, "Authorization", bearer);
         sys_secret_wipe(bearer, strlen(bearer));
     }
+    if (call->w->user != NULL) {
+        curl_easy_setopt(call->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(call->curl, CURLOPT_USERNAME, call->w->user);
+        curl_easy_setopt(call->curl, CURLOPT_PASSWORD,
+                         call->w->password.len > 0 ? call->w->password.ptr : "");
+    }
     curl_easy_setopt(call->curl, CURLOPT_HTTPHEADER, call->headers);
 }
 
@@ -95,24 +105,36 @@ static struct curl_blob blob_of(const char *pem)
     return (struct curl_blob){.data = (void *)(uintptr_t)pem, .len = strlen(pem), .flags = CURL_BLOB_NOCOPY};
 }
 
-static void tls_set(struct net_web_call *call)
+static void certificate_set(struct net_web_call *call)
 {
     const struct net_web *w = call->w;
     CURL *curl = call->curl;
-    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, web_tls_watch);
-    curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, w->hub);
-    if (w->ca != NULL) {
-        struct curl_blob ca = blob_of(w->ca);
-        curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &ca);
-        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-    }
     if (w->certificate != NULL) {
         struct curl_blob certificate = blob_of(w->certificate), key = blob_of(w->key.ptr);
         curl_easy_setopt(curl, CURLOPT_SSLCERTTYPE, "PEM");
         curl_easy_setopt(curl, CURLOPT_SSLKEYTYPE, "PEM");
         curl_easy_setopt(curl, CURLOPT_SSLCERT_BLOB, &certificate);
         curl_easy_setopt(curl, CURLOPT_SSLKEY_BLOB, &key);
+    }
+}
+
+static void tls_set(struct net_web_call *call)
+{
+    const struct net_web *w = call->w;
+    CURL *curl = call->curl;
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    certificate_set(call);
+    if (w->insecure) {
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+        return;
+    }
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, web_tls_watch);
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, w->hub);
+    if (w->ca != NULL) {
+        struct curl_blob ca = blob_of(w->ca);
+        curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &ca);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
 }
 

@@ -31,9 +31,10 @@ struct net_web {
     struct sys_loop *loop;
     char *base_url, *url_root; /* as people read it; as libcurl dials it: with server_name for the host */
     char *host;
-    char *ca, *certificate, *proxy, *user_agent;
+    char *ca, *certificate, *proxy, *user_agent, *user;
     struct curl_slist *connect_to;
-    struct sys_secret key, bearer;
+    struct sys_secret key, bearer, password;
+    bool insecure;
     uint64_t connect_timeout_ms;
     unsigned connections_max;
     struct web_hub *hub; /* NULL: made with the next call */
@@ -52,6 +53,7 @@ struct net_web_call {
     struct curl_slist *headers;
     char *method, *path;
     struct sys_secret body_out; /* bodies carry tokens and keys */
+    void (*open)(void *ctx);
     void (*piece)(void *ctx, struct a_view bytes);
     void (*done)(void *ctx, const struct net_web_answer *answer);
     void *ctx;
@@ -60,8 +62,9 @@ struct net_web_call {
     struct sys_timer timer;
     struct a_buf pieces; /* came, not told yet */
     struct a_buf body;
-    bool paused; /* by the owner */
-    bool held;   /* libcurl's side of it: `pieces` is full */
+    bool paused;            /* by the owner */
+    bool held;              /* libcurl's side of it: `pieces` is full */
+    bool opened, open_told; /* the head of an answer in pieces came */
     bool ended;
     bool *gone; /* set when it is freed while a piece is told */
     int rc;     /* of a callback of ours, and in the end of the call */

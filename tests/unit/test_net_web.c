@@ -16,12 +16,14 @@
 #include "net/web.h"
 #include "tls_world.h"
 
+#define FLOOD (32u << 20)
+
 struct call {
     struct fixture *f;
     struct net_web_call *call;
     struct a_buf got;  /* pieces */
     struct a_buf body; /* of the answer */
-    unsigned pieces, dones, status;
+    unsigned opens, pieces, dones, status;
     int rc;
     char error[1024], content_type[64];
     uint64_t retry_after_ms;
@@ -56,17 +58,17 @@ static void on_gone(void *ctx, struct net_http_request *r)
         f->open = NULL;
 }
 
-/* Writes as much as the client takes, up to 4 MiB. */
+/* Writes as much as the client takes, up to FLOOD: more than what sockets keep. */
 static void flood(void *ctx, struct net_http_request *r)
 {
     struct fixture *f = ctx;
     static char block[16384];
     memset(block, 'x', sizeof block);
-    while (f->written < 4u << 20 && !net_http_stream_is_full(r)) {
+    while (f->written < FLOOD && !net_http_stream_is_full(r)) {
         assert_int_equal(net_http_stream_write(r, (struct a_view){block, sizeof block}), 0);
         f->written += sizeof block;
     }
-    if (f->written >= 4u << 20) {
+    if (f->written >= FLOOD) {
         f->open = NULL;
         net_http_stream_end(r);
     }
@@ -153,6 +155,13 @@ static void on_piece(void *ctx, struct a_view bytes)
         net_web_call_cancel(a_steal(&c->call));
     if (c->frees)
         net_web_free(a_steal(&c->f->web));
+}
+
+static void on_open(void *ctx)
+{
+    struct call *c = ctx;
+    assert_int_equal(c->pieces, 0);
+    c->opens++;
 }
 
 static void send_path(struct call *c, const char *path);
@@ -270,21 +279,22 @@ static void test_a_request_goes_out_whole(void **state)
 static void test_a_refusal_is_an_answer(void **state)
 {
     struct fixture *f = *state;
-    send_request(&f->call, (struct net_web_request){.path = "/busy", .piece = on_piece});
+    send_request(&f->call, (struct net_web_request){.path = "/busy", .open = on_open, .piece = on_piece});
     await(f, f->call.dones == 1);
     assert_int_equal(f->call.rc, 0);
     assert_int_equal(f->call.status, 429);
     assert_int_equal(f->call.retry_after_ms, 7000);
     assert_string_equal(f->call.body.ptr, "{\"kind\":\"Status\"}");
+    assert_int_equal(f->call.opens, 0);
     assert_int_equal(f->call.pieces, 0);
 }
 
 static void test_pieces_come_as_they_are_sent(void **state)
 {
     struct fixture *f = *state;
-    send_request(&f->call,
-                 (struct net_web_request){.path = "/lines", .piece = on_piece, .timeout_ms = A_NEVER});
-    await(f, f->open != NULL);
+    send_request(&f->call, (struct net_web_request){
+                               .path = "/lines", .open = on_open, .piece = on_piece, .timeout_ms = A_NEVER});
+    await(f, f->call.opens == 1); /* before anything of the body */
     assert_int_equal(net_http_stream_write(f->open, A_VIEW_LIT("one\n")), 0);
     await(f, f->call.got.len == 4);
     assert_int_equal(net_http_stream_write(f->open, A_VIEW_LIT("two\n")), 0);
@@ -306,13 +316,13 @@ static void test_a_paused_answer_waits_at_its_server(void **state)
     for (uint64_t end = sys_clock_mono_ms() + 200; sys_clock_mono_ms() < end;)
         sys_loop_turn(f->loop, false);
     assert_int_equal(f->call.pieces, 1);
-    assert_true(f->written < 4u << 20); /* it is not all here */
+    assert_true(f->written < FLOOD);    /* it is not all here */
     assert_int_equal(f->call.dones, 0); /* the time without bytes does not count */
     f->call.pauses = false;
     net_web_call_resume(f->call.call);
     await(f, f->call.dones == 1);
     assert_int_equal(f->call.rc, 0);
-    assert_int_equal(f->call.got.len, 4u << 20);
+    assert_int_equal(f->call.got.len, FLOOD);
 }
 
 static void test_too_large_is_refused(void **state)
@@ -461,6 +471,21 @@ static void test_a_certificate_for_another_name(void **state)
     assert_int_equal(f->call.rc, 0);
 }
 
+static void test_checks_may_be_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct sys_secret password = {0};
+    sys_secret_set(&password, A_VIEW_LIT("p"));
+    web_open(f,
+             (struct net_web_options){
+                 .ca = a_buf_view(&f->stranger.ca), .insecure = true, .user = "u", .password = &password},
+             &f->addr);
+    send_path(&f->call, "/echo");
+    await(f, f->call.dones == 1);
+    assert_string_equal(f->call.body.ptr, "GET|Basic dTpw||");
+    sys_secret_deinit(&password);
+}
+
 static void test_it_shows_its_certificate(void **state)
 {
     struct fixture *f = *state;
@@ -526,6 +551,7 @@ int main(void)
         T(test_cancel_before_anything),
         T(test_a_strange_ca_is_named),
         T(test_a_certificate_for_another_name),
+        T(test_checks_may_be_left_out),
         T(test_it_shows_its_certificate),
         T(test_what_cannot_be_sent),
     };
