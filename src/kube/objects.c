@@ -141,7 +141,7 @@ static void agent_arguments(struct make *m, struct wire_value *c)
     argument_add(m, args, "name", "$(ASTRA_POD_NAME)");
     argument_add(m, args, "host", "$(ASTRA_NODE_NAME)");
     argument_add(m, args, "address", "$(ASTRA_POD_IP)");
-    argument_add(m, args, "http", a_arena_printf(m->arena, "0.0.0.0:%d", KUBE_AGENT_PORT));
+    argument_add(m, args, "http", a_arena_printf(m->arena, "$(ASTRA_POD_IP):%d", KUBE_AGENT_PORT));
     capacity_arguments(m, args, s);
     label_add(m, args, KUBE_LABEL_POOL, s->name.s);
     label_add(m, args, KUBE_LABEL_POD_UID, "$(ASTRA_POD_UID)");
@@ -209,8 +209,14 @@ static void probes_make(struct make *m, struct wire_value *c)
 static void pre_stop_make(struct make *m, struct wire_value *c)
 {
     uint64_t grace = m->spec->grace_ms > PRE_STOP_SPARE_MS ? m->spec->grace_ms - PRE_STOP_SPARE_MS : 0;
-    const char *const command[] = {
-        "astra", "drain", "--self", "--grace", a_arena_printf(m->arena, "%" PRIu64 "s", grace / 1000), NULL};
+    const char *const command[] = {"astra",
+                                   "drain",
+                                   "--self",
+                                   "--data",
+                                   DATA_DIR,
+                                   "--grace",
+                                   a_arena_printf(m->arena, "%" PRIu64 "s", grace / 1000),
+                                   NULL};
     struct wire_value *stop = make_object(m, make_object(m, c, "lifecycle"), "preStop");
     make_texts(m, make_object(m, stop, "exec"), "command", command);
 }

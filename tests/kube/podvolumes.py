@@ -140,8 +140,8 @@ def expand(text, env):
     return REFERENCE.sub(lambda m: "$" if m[1] == "$" else env.get(m[2], m[0]), text)
 
 
-def write_files(folder, files):
-    """files: path -> (bytes, mode). Readers see all of the old ones or all of the new ones."""
+def write_files(folder, files, group=None):
+    """files: path -> (bytes, mode); `group` (fsGroup) may read them as the kubelet lets it. Readers see all of the old ones or all of the new ones."""
     folder.mkdir(parents=True, exist_ok=True)
     link, fresh = folder / "..data", folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{os.urandom(4).hex()}"
     old = os.readlink(link) if link.is_symlink() else None
@@ -149,7 +149,9 @@ def write_files(folder, files):
         target = fresh / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-        target.chmod(mode)
+        target.chmod(mode if group is None else mode | 0o440)
+        if group is not None:
+            os.chown(target, -1, group)
     fresh.mkdir(exist_ok=True)
     (folder / "..data_tmp").symlink_to(fresh.name)
     (folder / "..data_tmp").rename(link)
@@ -173,10 +175,11 @@ class Volume:
         only(f"volume {spec['name']}", spec, "name", *self.KINDS)
         self.spec, self.sources, self.path = spec, sources, Path(folder) / spec["name"]
         self.kind = next(kind for kind in self.KINDS if kind in spec)
-        self.is_memory, self.written, self.tokens = False, None, {}
+        self.is_memory, self.written, self.tokens, self.group = False, None, {}, None
         self.read_only = self.kind not in ("emptyDir", "hostPath")
 
     def make(self, group=None):
+        self.group = group
         if self.kind == "hostPath":
             self._host_path()
         elif self.kind == "emptyDir":
@@ -212,7 +215,7 @@ class Volume:
             return
         files = self._files()
         if files != self.written:
-            write_files(self.path, files)
+            write_files(self.path, files, self.group)
             self.written = files
 
     def _files(self):

@@ -92,7 +92,7 @@ static void test_pod(void **state)
                                        "--network=east",
                                        "--name=$(ASTRA_POD_NAME)",
                                        "--address=$(ASTRA_POD_IP)",
-                                       "--http=0.0.0.0:7703",
+                                       "--http=$(ASTRA_POD_IP):7703",
                                        "--cpu=4000m",
                                        "--label=astra-ray.dev/pod-uid=$(ASTRA_POD_UID)",
                                        "--label=rack=r1",
@@ -108,7 +108,7 @@ static void test_pod(void **state)
                                  wire_value_path(f->pod, "spec.containers.0.resources.requests")));
     assert_string_equal(at(f, "spec.terminationGracePeriodSeconds"), "90");
     assert_string_equal(at(f, "spec.containers.0.lifecycle.preStop.exec.command"),
-                        "[\"astra\",\"drain\",\"--self\",\"--grace\",\"88s\"]");
+                        "[\"astra\",\"drain\",\"--self\",\"--data\",\"/var/lib/astra\",\"--grace\",\"88s\"]");
     assert_true(
         holds(f, "spec.volumes",
               "{\"name\":\"astra-shm\",\"emptyDir\":{\"medium\":\"Memory\",\"sizeLimit\":\"1073741824\"}}"));
