@@ -106,7 +106,8 @@ const char *cli_node_name(struct a_arena *arena, const struct wire_value *cluste
 /* ---- drain_self.c ---- */
 
 /* Asks the agent whose folder is --data or ASTRA_CFG_AGENT_DATA to leave within `grace_ms` (0 = 30 s);
- * returns when nothing serves there any more, or 2 s before the time is over (A_CODE_TIMEOUT). */
+ * returns when nothing is left there, or 2 s before the time is over (A_CODE_TIMEOUT when something serves
+ * still). */
 int cli_drain_self(struct cli_call *c, uint64_t grace_ms, struct a_error *reterr) A_MUST_CHECK;
 
 #endif

@@ -19,6 +19,8 @@
     X("units", units, "list units and where they are") \
     X("nodes", nodes, "list nodes") \
     X("clusters", clusters, "list clusters") \
+    X("cluster", cluster, "add, ls, rm, drain, manifests: Kubernetes clusters") \
+    X("pool", pool, "apply, ls, get, rm: pods created ahead of need") \
     X("events", events, "what happened") \
     X("logs", logs, "what an app's members print") \
     X("explain", explain, "why an app or a unit is not what was asked for") \

@@ -55,9 +55,11 @@ static int leave_ask(struct cli_call *c, uint64_t left_ms, struct wire_value **r
     return rc;
 }
 
-static bool is_gone(const struct wire_value *state)
+/* Nothing is left; or, when the time is over, nothing that serves: what is being stopped ends with the pod.
+ */
+static bool is_gone(const struct wire_value *state, bool late)
 {
-    return wire_value_int(wire_value_get(state, "serving"), 1) == 0;
+    return wire_value_int(wire_value_get(state, late ? "serving" : "claims"), 1) == 0;
 }
 
 int cli_drain_self(struct cli_call *c, uint64_t grace_ms, struct a_error *reterr)
@@ -69,7 +71,7 @@ int cli_drain_self(struct cli_call *c, uint64_t grace_ms, struct a_error *reterr
         A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
         int rc = leave_ask(c, ends > now ? ends - now : 1, &state, &e);
         now = sys_clock_mono_ms();
-        if (rc == 0 && is_gone(state)) {
+        if (rc == 0 && is_gone(state, now + MARGIN_MS >= ends)) {
             if (c->json)
                 cli_print_json(state);
             return 0;

@@ -23,7 +23,10 @@ static int backup_run(struct cli_call *c, struct a_error *reterr)
     if (rc == 0)
         rc = net_blocking_send(c->http, &request, &answer, reterr);
     if (rc == 0 && !c->json)
-        printf("the store is in %s; artifacts are files of the server's folder, and not in it\n", file);
+        printf("the store is in %s; not in it are artifacts, the tokens, ca.key and store.key, which opens "
+               "the credentials of "
+               "Kubernetes clusters: files of the server's folder\n",
+               file);
     return rc;
 }
 

@@ -39,11 +39,13 @@ def values(platform, api):
     api.ok("PUT", "/v1/namespaces/default/apps/huge", app_doc("huge", head={"cpu": 100, "memory": "2Gi"}))
     wait_for(lambda: api.ok("GET", "/v1/namespaces/default/apps/tiny")["status"]["state"] == "READY")
     wait_for(lambda: [u for u in api.items("/v1/units") if u["reason"] == "NoCapacity"])
+    api.ok("PUT", "/v1/clusters/east?check=false", BODIES["ClusterInput"])
+    api.ok("PUT", "/v1/pools/small", BODIES["PoolInput"])
     unit = [u for u in api.items("/v1/units") if u["app"] == "tiny"][0]
     platform.nodes[0].logs[unit["name"], "head", False] = "hello\n"
     return {
         "namespace": "default", "app": "tiny", "unit": unit["name"], "node": platform.nodes[0].id, "artifact": "env@1",
-        "identity": "a" * 26,
+        "identity": "a" * 26, "cluster": "east", "pool": "small",
         "token": lambda: api.ok("POST", "/v1/tokens", {"role": "view"})["id"],
     }  # fmt: skip
 
@@ -56,10 +58,17 @@ def validator(document, schema):
     return Draft202012Validator({**schema, "components": document["components"]})
 
 
-BODIES = {"AppInput": app_doc(), "Scale": {"units": 1}, "Undo": {"to": 1}, "TokenRequest": {"role": "view", "name": "x", "expires": "1h"}}
+BODIES = {
+    "AppInput": app_doc(), "Scale": {"units": 1}, "Undo": {"to": 1}, "TokenRequest": {"role": "view", "name": "x", "expires": "1h"},
+    "ClusterInput": {"credentials": {"server": "https://127.0.0.1:1", "token": "t", "namespace": "astra"}, "joinAddress": "127.0.0.1:7701"},
+    "PoolInput": {
+        "apiVersion": "astra-ray.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "small"},
+        "spec": {"cluster": "east", "namespace": "astra", "resources": {"cpu": 1, "memory": "2Gi", "ephemeralStorage": "10Gi"}, "max": 2},
+    },
+}  # fmt: skip
 
 # What needs something else than the common values, in the order in which it is asked.
-LATER = ("orphanAdopt", "orphanRelease", "appDelete")
+LATER = ("orphanAdopt", "orphanRelease", "appDelete", "clusterPut", "clusterDelete", "poolDelete")
 
 
 def body_of(document, op):
@@ -117,8 +126,8 @@ def test_every_route_answers_as_documented(document, platform, api, values):
 def test_problems_are_as_documented(document, api, values):
     for name, (path, method, _) in operations(document).items():
         if "{" in path:
-            nobody = {k: "no-such-thing" for k in ("app", "unit", "node", "artifact", "token")}
-            if (name, method) not in (("appPut", "put"), ("artifactPut", "put")) and "{namespace}/" not in path[-25:]:
+            nobody = {k: "no-such-thing" for k in ("app", "unit", "node", "artifact", "token", "cluster", "pool")}
+            if (name, method) not in (("appPut", "put"), ("artifactPut", "put"), ("clusterPut", "put"), ("poolPut", "put")) and "{namespace}/" not in path[-25:]:
                 assert ask(document, api, values, name, **nobody) in (200, 404), name
     bad = {"spec": {"units": "many", "head": {"cpu": "x"}}}
     status, problem, _ = api.call("PUT", "/v1/namespaces/default/apps/tiny", bad)
@@ -145,6 +154,15 @@ def test_roles_are_as_documented(document, platform, api, values):
     stranger = Api(platform, None)
     for name, (_, _, op) in operations(document).items():
         assert (ask(document, stranger, values, name) == 401) == (op["security"] != []), name
+
+
+def test_clusters_answer_as_documented(document, api, values):
+    """Nobody listens at this one's address: with the question it is refused, without it is stored; with a pool it stays."""
+    assert ask(document, api, {**values, "cluster": "west"}, "clusterPut") == 503
+    assert ask(document, api, {**values, "cluster": "west"}, "clusterPut", "?check=false") == 201
+    assert ask(document, api, {**values, "cluster": "west"}, "clusterDelete") == 200
+    assert ask(document, api, values, "clusterDelete") == 409
+    assert ask(document, api, values, "poolDelete") == 200
 
 
 def test_orphans_and_deletion_answer_as_documented(document, platform, api, values):

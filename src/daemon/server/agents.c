@@ -209,6 +209,7 @@ void d_agent_attach(struct d_peer *p, const struct wire_sl_hello *h)
         return;
     net_link_resume(p->net);
     agent_settle(s, p->agent);
+    d_kube_node_changed(s, &h->node);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = h->node});
 }
 

@@ -1,6 +1,5 @@
-/* Nodes and clusters; cordon and drain. A command is answered when the node has it on disk. */
+/* Nodes; cordon and drain. A command is answered when the node has it on disk. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -95,75 +94,4 @@ void api_handle_NODE_DRAIN(struct api_call *c)
 void api_handle_NODE_UNDRAIN(struct api_call *c)
 {
     node_command(c, WIRE_SL_NODE_ACTION_UNDRAIN);
-}
-
-/* ---- clusters: sums over nodes ---- */
-
-struct cluster {
-    const char *name;
-    uint32_t nodes, states[A_NODE_STATE_COUNT], cordoned, claims, units;
-    struct a_capacity capacity, free;
-};
-
-static struct cluster *cluster_get(struct cluster *list, size_t *n, const char *name)
-{
-    for (size_t i = 0; i < *n; i++)
-        if (strcmp(list[i].name, name) == 0)
-            return &list[i];
-    list[*n] = (struct cluster){.name = name};
-    return &list[(*n)++];
-}
-
-static void cluster_add(struct cluster *k, const struct sl_resource_node *node)
-{
-    k->nodes++;
-    k->states[sl_resource_node_state(node)]++;
-    k->cordoned += (node->facts.flags & SL_RESOURCE_NODE_CORDONED) != 0;
-    a_capacity_add(&k->capacity, &node->facts.capacity);
-    a_capacity_add(&k->free, &node->facts.free);
-    for (const struct sl_resource_claim *l = sl_resource_next_claim(node, NULL); l != NULL;
-         l = sl_resource_next_claim(node, l)) {
-        k->claims += l->facts.state != A_CLAIM_RELEASED;
-        k->units += l->facts.state != A_CLAIM_RELEASED && strcmp(l->facts.id.member.s, "head") == 0;
-    }
-}
-
-static struct wire_value *cluster_json(const struct cluster *k, struct a_arena *arena)
-{
-    struct wire_value *v = wire_value_new_object(arena), *states = wire_value_new_object(arena);
-    for (int i = 0; i < A_NODE_STATE_COUNT; i++)
-        if (k->states[i] > 0)
-            wire_value_set_int(arena, states, a_node_state_name((enum a_node_state)i), k->states[i]);
-    wire_value_set_string(arena, v, "name", k->name);
-    wire_value_set_int(arena, v, "nodes", k->nodes);
-    wire_value_set(arena, v, "nodeStates", states);
-    wire_value_set_int(arena, v, "cordoned", k->cordoned);
-    wire_value_set_int(arena, v, "claims", k->claims);
-    wire_value_set_int(arena, v, "units", k->units);
-    wire_value_set(arena, v, "capacity", api_json_capacity(&k->capacity, arena));
-    wire_value_set(arena, v, "free", api_json_capacity(&k->free, arena));
-    return v;
-}
-
-static int cluster_order(const void *x, const void *y)
-{
-    const struct cluster *a = x, *b = y;
-    return strcmp(a->name, b->name);
-}
-
-void api_handle_CLUSTERS(struct api_call *c)
-{
-    struct wire_value *v = wire_value_new_object(c->arena), *items = wire_value_new_array(c->arena);
-    struct cluster *list = a_alloc_array(c->s->resource.nodes.len + 1, sizeof *list);
-    size_t n = 0;
-    for (const struct sl_resource_node *node = sl_resource_next(&c->s->resource, NULL); node != NULL;
-         node = sl_resource_next(&c->s->resource, node))
-        cluster_add(cluster_get(list, &n, node->facts.cluster.s), node);
-    qsort(list, n, sizeof *list, cluster_order);
-    for (size_t i = 0; i < n; i++)
-        wire_value_append(items, cluster_json(&list[i], c->arena));
-    a_free(list);
-    wire_value_set_string(c->arena, v, "kind", "ClusterList");
-    wire_value_set(c->arena, v, "items", items);
-    api_reply_value(c, 200, v);
 }

@@ -59,6 +59,24 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Take it into use again") \
     X(CLUSTERS, GET, "/v1/clusters", VIEW, NONE, NONE, CLUSTER_LIST, "", \
       "Sums over nodes") \
+    X(CLUSTER, GET, "/v1/clusters/{cluster}", VIEW, NONE, NONE, CLUSTER, "", \
+      "One cluster") \
+    X(CLUSTER_PUT, PUT, "/v1/clusters/{cluster}", ADMIN, JSON, CLUSTER_INPUT, CLUSTER, "check", \
+      "Add a Kubernetes cluster, or change what is known of it") \
+    X(CLUSTER_DELETE, DELETE, "/v1/clusters/{cluster}", ADMIN, NONE, NONE, NAMED, "", \
+      "Forget a Kubernetes cluster") \
+    X(CLUSTER_DRAIN, POST, "/v1/clusters/{cluster}/drain", ADMIN, NONE, NONE, CLUSTER, "", \
+      "Move everything out of the cluster, a tenth of its nodes at a time") \
+    X(CLUSTER_UNDRAIN, POST, "/v1/clusters/{cluster}/undrain", ADMIN, NONE, NONE, CLUSTER, "", \
+      "Take all its nodes into use again") \
+    X(POOLS, GET, "/v1/pools", VIEW, NONE, NONE, POOL_LIST, "", \
+      "Pools of pods in Kubernetes clusters") \
+    X(POOL, GET, "/v1/pools/{pool}", VIEW, NONE, NONE, POOL, "", \
+      "One pool") \
+    X(POOL_PUT, PUT, "/v1/pools/{pool}", ADMIN, JSON, POOL_INPUT, POOL, "", \
+      "The pool is to be like this") \
+    X(POOL_DELETE, DELETE, "/v1/pools/{pool}", ADMIN, NONE, NONE, POOL, "", \
+      "Empty it, delete its pods, forget it") \
     X(ORPHANS, GET, "/v1/orphans", VIEW, NONE, NONE, ORPHAN_LIST, "", \
       "What runs that the store does not know") \
     X(ORPHAN_ADOPT, POST, "/v1/orphans/{namespace}/{app}/adopt", ADMIN, NONE, NONE, APP, "", \

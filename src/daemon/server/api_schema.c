@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/macro.h"
 #include "daemon/server/traffic.h"
+#include "kube/pool_spec.h"
 #include "types/state.h"
 #include "unit/app_schema.h"
 
@@ -366,7 +367,90 @@ static const struct field cluster[] = {F("name", STRING),
                                        F("units", INT),
                                        F("capacity", OBJECT, .of = API_SCHEMA_CAPACITY),
                                        F("free", OBJECT, .of = API_SCHEMA_CAPACITY),
+                                       F("draining", BOOL, .doc = "it is being emptied, or is"),
+                                       F("kubernetes", OBJECT, .of = API_SCHEMA_KUBERNETES, OPTIONAL,
+                                         .doc = "what was added by `astra cluster add`"),
                                        END};
+
+static const struct field kubernetes[] = {
+    F("server", STRING, NULLABLE),
+    F("credentials", STRING, NULLABLE, .doc = "their kind; themselves they are never told"),
+    F("expires", TIME, NULLABLE, .doc = "when the credentials end, where that is known"),
+    F("namespace", STRING, NULLABLE, .doc = "of the lease by which one server at a time drives the cluster"),
+    F("image", STRING, NULLABLE),
+    F("joinAddress", STRING, NULLABLE),
+    F("network", STRING, NULLABLE),
+    F("serviceAccount", STRING, NULLABLE),
+    F("created", TIME, NULLABLE),
+    F("pools", TEXTS),
+    F("conditions", LIST, .of = API_SCHEMA_KUBE_CONDITION),
+    END,
+};
+
+static const struct field kube_condition[] = {
+    F("type", STRING),    F("status", WORD, .words = booleans), F("reason", STRING),
+    F("message", STRING), F("since", TIME, NULLABLE),           END,
+};
+
+static const struct field kube_access[] = {
+    F("server", STRING),
+    F("serverName", STRING, OPTIONAL,
+      .doc = "that the server's certificate is for, where it is not its host"),
+    F("proxy", STRING, OPTIONAL),
+    F("namespace", STRING, OPTIONAL),
+    F("insecure", BOOL, OPTIONAL, .doc = "the server's certificate is not checked"),
+    F("ca", STRING, OPTIONAL, .doc = "PEM"),
+    F("token", STRING, OPTIONAL),
+    F("certificate", STRING, OPTIONAL, .doc = "PEM"),
+    F("key", STRING, OPTIONAL, .doc = "PEM"),
+    F("username", STRING, OPTIONAL),
+    F("password", STRING, OPTIONAL),
+    F("context", STRING, OPTIONAL),
+    F("cluster", STRING, OPTIONAL),
+    F("user", STRING, OPTIONAL),
+    END,
+};
+
+static const struct field cluster_input[] = {
+    F("credentials", OBJECT, .of = API_SCHEMA_KUBE_ACCESS, OPTIONAL, .doc = "they are never told again"),
+    F("image", STRING, OPTIONAL, .doc = "of the agents"),
+    F("joinAddress", STRING, OPTIONAL, .doc = "HOST:PORT of the server's Starlink, as pods reach it"),
+    F("network", STRING, OPTIONAL, .doc = "of the nodes; the cluster's name where none is given"),
+    F("serviceAccount", STRING, OPTIONAL, .doc = "of the pods"),
+    END,
+};
+
+static const struct field named[] = {F("name", STRING), END};
+
+static const struct field pool_metadata[] = {F("name", STRING),
+                                             F("generation", INT),
+                                             F("creationTimestamp", TIME, NULLABLE),
+                                             F("labels", LABELS, OPTIONAL),
+                                             F("annotations", LABELS, OPTIONAL),
+                                             END};
+
+static const struct field pool[] = {
+    F("apiVersion", STRING),
+    F("kind", STRING),
+    F("metadata", OBJECT, .of = API_SCHEMA_POOL_METADATA),
+    F("spec", OBJECT, .of = API_SCHEMA_POOL_SPEC),
+    F("status", OBJECT, .of = API_SCHEMA_POOL_STATUS),
+    END,
+};
+
+static const struct field pool_status[] = {
+    F("pods", INT, .doc = "all that count for max"),
+    F("joined", INT),
+    F("free", INT),
+    F("coming", INT),
+    F("draining", INT),
+    F("terminating", INT),
+    F("outdated", INT),
+    F("demand", INT, .doc = "more pods that would let what waits be placed"),
+    F("deleting", BOOL),
+    F("conditions", LIST, .of = API_SCHEMA_KUBE_CONDITION),
+    END,
+};
 
 static const struct field event[] = {
     F("time", TIME),
@@ -504,6 +588,15 @@ static const struct schema schemas[API_SCHEMA_COUNT] = {
     [API_SCHEMA_CLAIM] = {.fields = claim},
     [API_SCHEMA_CLUSTER] = {.fields = cluster},
     [API_SCHEMA_CLUSTER_LIST] = {.items = API_SCHEMA_CLUSTER},
+    [API_SCHEMA_CLUSTER_INPUT] = {.fields = cluster_input},
+    [API_SCHEMA_KUBERNETES] = {.fields = kubernetes},
+    [API_SCHEMA_KUBE_CONDITION] = {.fields = kube_condition},
+    [API_SCHEMA_KUBE_ACCESS] = {.fields = kube_access},
+    [API_SCHEMA_NAMED] = {.fields = named},
+    [API_SCHEMA_POOL] = {.fields = pool},
+    [API_SCHEMA_POOL_LIST] = {.items = API_SCHEMA_POOL},
+    [API_SCHEMA_POOL_METADATA] = {.fields = pool_metadata},
+    [API_SCHEMA_POOL_STATUS] = {.fields = pool_status},
     [API_SCHEMA_EVENT] = {.fields = event},
     [API_SCHEMA_EVENT_LIST] = {.items = API_SCHEMA_EVENT, .dated = true},
     [API_SCHEMA_ORPHAN] = {.fields = orphan},
@@ -748,6 +841,10 @@ static struct wire_value *schema_make(struct a_arena *arena, enum api_schema_id 
         return spec_object(arena, wire_schema_field(&unit_app_schema, "spec")->fields);
     if (id == API_SCHEMA_APP_INPUT)
         return spec_object(arena, unit_app_schema.object.fields);
+    if (id == API_SCHEMA_POOL_SPEC)
+        return spec_object(arena, wire_schema_field(&kube_pool_schema, "spec")->fields);
+    if (id == API_SCHEMA_POOL_INPUT)
+        return spec_object(arena, kube_pool_schema.object.fields);
     if (id == API_SCHEMA_FAILED_COUNTS)
         return failed_make(arena);
     if (s->items != API_SCHEMA_NONE)

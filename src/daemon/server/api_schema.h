@@ -21,6 +21,10 @@
     X(UNIT, "Unit") X(UNIT_LIST, "UnitList") X(MEMBER, "Member") X(ENDPOINT, "Endpoint") \
     X(PLACEMENT, "Placement") X(PLACEMENT_NODE, "PlacementNode") X(EXPLANATION, "Explanation") \
     X(NODE, "Node") X(NODE_LIST, "NodeList") X(CLAIM, "Claim") X(CLUSTER, "Cluster") X(CLUSTER_LIST, "ClusterList") \
+    X(CLUSTER_INPUT, "ClusterInput") X(KUBERNETES, "Kubernetes") X(KUBE_CONDITION, "KubernetesCondition") \
+    X(KUBE_ACCESS, "KubernetesAccess") X(NAMED, "Named") \
+    X(POOL, "Pool") X(POOL_LIST, "PoolList") X(POOL_INPUT, "PoolInput") X(POOL_SPEC, "PoolSpec") \
+    X(POOL_STATUS, "PoolStatus") X(POOL_METADATA, "PoolMetadata") \
     X(EVENT, "Event") X(EVENT_LIST, "EventList") \
     X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") \
     X(ORPHAN_RELEASED, "OrphanReleased") \

@@ -309,6 +309,7 @@ void api_handle_METRICS(struct api_call *c)
     metrics_server(c, &b);
     metrics_identity(c->s, &b);
     metrics_disk(c, &b);
+    d_kube_metrics(c->s, &b);
     metrics_events(c, &b);
     metrics_apps(c, &b);
     net_http_reply_text(c->r, 200, "text/plain; version=0.0.4", a_buf_view(&b));

@@ -136,6 +136,7 @@ static void on_node(struct server *s, const struct sl_resource_node *node)
     if (e.node.state == A_NODE_DEAD)
         lost_note(s, node);
     view_update(s, node);
+    d_kube_node_changed(s, &node->id);
     fleets_event(s, &e);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = node->id});
     room_tell(s);
@@ -281,11 +282,13 @@ static void on_delta(struct server *s, const struct sl_resource_delta *d)
         d_past_node_gone(s, d->node);
         d_away_forget(s, &d->node->id);
         sl_view_remove(&s->sched.view, &d->node->id);
+        d_kube_node_changed(s, &d->node->id);
         d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = d->node->id});
         break;
     case SL_RESOURCE_DELTA_CLAIM:
         tenant_changed(s, d->claim->node);
         on_claim(s, d->claim);
+        d_kube_node_changed(s, &d->claim->node->id);
         d_routes_touch(s);
         break;
     case SL_RESOURCE_DELTA_CLAIM_GONE:

@@ -19,6 +19,7 @@ static const struct parameter parameters[] = {
     {"since", "string", "a cursor: `revision` of a list, or an event's id. Too old: 410"},
     {"deadline", "string", "a duration: for drains, how long requests may take to finish"},
     {"dryRun", "boolean", "check only"},
+    {"check", "boolean", "false: store without asking the cluster's API server first"},
     {"unit", "string", "of this unit only"},
     {"member", "string", "of this member only"},
     {"file", "string", "one of the member's log files"},

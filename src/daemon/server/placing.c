@@ -124,12 +124,17 @@ static bool unit_may_be_placed(const struct unit_info *u)
     }
 }
 
+size_t d_place_wanted(const struct d_app *app, const struct unit_info *u, struct sl_gang_member *ret)
+{
+    const struct d_revision *r = d_app_revision(app, u->revision);
+    return r != NULL && unit_may_be_placed(u) ? missing_collect(app, u, r, ret) : 0;
+}
+
 bool d_place_explain(const struct server *s, const struct d_app *app, const struct unit_info *u,
                      struct d_place_why *ret)
 {
     struct sl_gang_member members[UNIT_MEMBERS_MAX];
-    const struct d_revision *r = d_app_revision(app, u->revision);
-    size_t n = r != NULL && unit_may_be_placed(u) ? missing_collect(app, u, r, members) : 0;
+    size_t n = d_place_wanted(app, u, members);
     if (n == 0)
         return false;
     A_AUTOFREE struct sl_gang_used *used = a_alloc_array(USED_MAX, sizeof *used);
@@ -142,7 +147,7 @@ bool d_place_explain(const struct server *s, const struct d_app *app, const stru
                                       .n_used = used_collect(app, &u->name, used, USED_MAX)};
     struct a_name archs[UNIT_ARCHS_MAX];
     request.archs = archs;
-    request.n_archs = archs_collect(r, archs);
+    request.n_archs = archs_collect(d_app_revision(app, u->revision), archs);
     spread_put(&request, app);
     if (u->n_members > 0)
         request.cluster = u->cluster;

@@ -28,6 +28,7 @@ static const char usage_text[] =
     "least 4s)\n"
     "  --counts-every TIME      success counts are stored so often: a crash loses so much of them (default "
     "1m)\n"
+    "  --roles ROLE,...         of resource, scheduler, api, kube (default all; only kube may be left out)\n"
     "  --ready-file FILE        written once it serves: {\"pid\", \"api\", \"starlink\"}\n"
     "\n"
     "--lost-after and --counts-every may also come from ASTRA_CFG_SERVER_LOST_AFTER and _COUNTS_EVERY.\n"
@@ -64,6 +65,41 @@ static int counts_every_read(struct server_options *o)
     return 2;
 }
 
+static const char *const roles_known[] = {"resource", "scheduler", "api", "kube", NULL};
+
+static bool has_role(const struct server_options *o, const char *role)
+{
+    struct a_view rest = a_view_str(o->roles);
+    while (rest.len > 0)
+        if (a_view_is(a_view_split(rest, ',', &rest), role))
+            return true;
+    return o->roles == NULL;
+}
+
+/* One process has all roles but kube, as long as there is one process. */
+static int roles_read(const struct server_options *o)
+{
+    struct a_view rest = a_view_str(o->roles);
+    while (rest.len > 0) {
+        struct a_view word = a_view_split(rest, ',', &rest);
+        size_t i = 0;
+        while (roles_known[i] != NULL && !a_view_is(word, roles_known[i]))
+            i++;
+        if (roles_known[i] == NULL) {
+            fprintf(stderr,
+                    "astra server: --roles: " A_VIEW_FMT " is none of resource, scheduler, api, kube\n",
+                    A_VIEW_ARG(word));
+            return 2;
+        }
+    }
+    for (size_t i = 0; i < 3; i++)
+        if (!has_role(o, roles_known[i])) {
+            fprintf(stderr, "astra server: --roles: %s cannot be left out yet\n", roles_known[i]);
+            return 2;
+        }
+    return 0;
+}
+
 /* 0; 2: wrong usage, told on stderr; -1: help was asked for. */
 static int options_read(struct server_options *o, int argc, char **argv)
 {
@@ -82,6 +118,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
                  {"--certificate-life", &life},
                  {"--lost-after", &o->lost_after},
                  {"--counts-every", &o->counts_every},
+                 {"--roles", &o->roles},
                  {"--ready-file", &o->ready_file}};
     for (int i = 1; i < argc; i++) {
         const char **target = NULL;
@@ -99,7 +136,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
         }
         *target = argv[++i];
     }
-    if (lost_after_read(o) != 0 || counts_every_read(o) != 0)
+    if (lost_after_read(o) != 0 || counts_every_read(o) != 0 || roles_read(o) != 0)
         return 2;
     if (o->data == NULL) {
         fprintf(stderr, "astra server: --data is required\n%s", usage_text);
@@ -233,6 +270,8 @@ static int server_start(struct server *s, struct a_error *reterr)
         rc = d_counts_start(s, reterr);
     if (rc == 0)
         rc = d_peers_listen(s, reterr);
+    if (rc == 0 && has_role(&s->options, "kube"))
+        rc = d_kube_start(s, reterr);
     if (rc == 0)
         rc = d_api_start(s, reterr);
     if (rc == 0)
@@ -250,6 +289,7 @@ static void server_init(struct server *s, const struct server_options *options)
     a_list_init(&s->commands);
     a_list_init(&s->actions);
     a_list_init(&s->operations);
+    a_list_init(&s->cluster_drains);
     sys_random_uuid4(&s->boot_id);
     a_random_init(&s->random, sys_random_seed());
     sl_resource_init(&s->resource, sys_random_seed());
@@ -262,6 +302,8 @@ static void server_init(struct server *s, const struct server_options *options)
 static void server_deinit(struct server *s)
 {
     d_api_stop(s);
+    d_kube_stop(s);
+    d_cluster_drains_stop(s);
     d_peers_close(s);
     d_counts_stop(s);
     d_authority_close(s);

@@ -193,6 +193,7 @@ struct server_options {
     const char *ready_file;
     const char *api_host; /* another name of the API, for its certificate; NULL = none */
     uint64_t certificate_life_ms;
+    const char *roles;                     /* NULL = all */
     const char *lost_after, *counts_every; /* as they were said */
     uint64_t lost_ms, counts_ms;
 };
@@ -239,6 +240,9 @@ struct server {
     struct a_list event_watchers; /* struct d_event_watcher.link */
     struct a_list tickets;        /* struct d_ticket.link: bulk connections asked for */
     struct a_list commands;       /* struct d_command.link: to nodes, unanswered */
+
+    struct d_kube *kube;          /* NULL: this server does not have the role */
+    struct a_list cluster_drains; /* struct cluster_drain.link */
 
     struct net_http_server *http;
     struct api *api; /* api.c */
@@ -365,6 +369,8 @@ struct d_place_why {
     size_t n_nodes;
 };
 
+/* The members that are looked for now; `ret` has room for UNIT_MEMBERS_MAX. */
+size_t d_place_wanted(const struct d_app *app, const struct unit_info *u, struct sl_gang_member *ret);
 /* What the unit, or a member that it lacks, would find now. False: nothing is looked for. */
 bool d_place_explain(const struct server *s, const struct d_app *app, const struct unit_info *u,
                      struct d_place_why *ret);
@@ -493,6 +499,24 @@ struct d_ticket *d_ticket_open(struct server *s, const struct a_node_id *node,
                                struct a_error *reterr);
 void d_ticket_resume(struct d_ticket *t);
 void d_ticket_cancel(struct d_ticket *t); /* NULL allowed; no call afterwards */
+
+/* ---- cluster_drain.c: emptying a whole cluster ---- */
+
+/* Nothing new is placed there; its nodes drain, a tenth of them at a time. False takes all of them back. */
+void d_cluster_drain(struct server *s, const struct a_name *cluster, bool drain);
+bool d_cluster_is_draining(const struct server *s, const struct a_name *cluster);
+void d_cluster_drains_stop(struct server *s);
+
+/* ---- kube.c: the kube role ---- */
+
+int d_kube_start(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_kube_stop(struct server *s);
+/* A node's state, claims or agent may be others now. */
+void d_kube_node_changed(struct server *s, const struct a_node_id *node);
+/* Prometheus text. */
+void d_kube_metrics(const struct server *s, struct a_buf *b);
+/* All pools of the cluster look at it again. */
+void d_kube_cluster_changed(struct server *s, const struct a_name *cluster);
 
 /* ---- api.c ---- */
 

@@ -1,0 +1,148 @@
+/* astra pool apply|ls|get|rm: pods that are created ahead of need. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/table.h"
+#include "kube/pool_spec.h"
+#include "sys/file.h"
+
+#define FILE_MAX (1u << 20)
+
+/* Checked here, where its lines are known; the server checks again. */
+static int pool_read(struct cli_call *c, const char *path, struct wire_value **ret, struct a_error *reterr)
+{
+    A_BUF_AUTO struct a_buf text = {0}, said = {0};
+    struct wire_problems problems = {.arena = c->arena};
+    int rc = sys_file_read(path, FILE_MAX, &text, reterr);
+    if (rc == 0)
+        rc = wire_yaml_parse(c->arena, a_buf_view(&text), path, NULL, ret, reterr);
+    if (rc != 0)
+        return rc;
+    (void)kube_pool_check(&problems, *ret);
+    wire_problems_print(&said, &problems, path);
+    if (said.len > 0)
+        fwrite(said.ptr, 1, said.len, stderr);
+    if (problems.n_errors == 0)
+        return 0;
+    return a_fail(reterr, -EINVAL, A_CODE_POOL_INVALID, "%s has %zu error%s; nothing was changed", path,
+                  problems.n_errors, problems.n_errors == 1 ? "" : "s");
+}
+
+static int apply_run(struct cli_call *c, struct a_error *reterr)
+{
+    struct wire_value *doc, *v;
+    int rc = pool_read(c, c->words.items[0], &doc, reterr);
+    if (rc != 0)
+        return rc;
+    const char *name = wire_value_string(wire_value_path(doc, "metadata.name"), "");
+    rc = cli_request(c, "PUT", cli_path(c, "/v1/pools/{}", name, NULL), doc, NULL, &v, reterr);
+    if (rc == 0 && c->json)
+        cli_print_json(v);
+    else if (rc == 0)
+        printf("pool %s: %s to %s pods in %s; `astra pool get %s` says how it stands\n", name,
+               cli_cell(c->arena, wire_value_get(v, "spec"), "min"),
+               cli_cell(c->arena, wire_value_get(v, "spec"), "max"),
+               cli_cell(c->arena, wire_value_get(v, "spec"), "cluster"), name);
+    return rc;
+}
+
+/* Ready is good when it is true, the others when they are false. */
+static const char *trouble(struct a_arena *arena, const struct wire_value *status)
+{
+    wire_value_foreach(k, wire_value_get(status, "conditions"))
+    {
+        bool is_true = strcmp(cli_cell(arena, k, "status"), "True") == 0;
+        bool ready = strcmp(cli_cell(arena, k, "type"), "Ready") == 0;
+        if (!ready && is_true)
+            return a_arena_printf(arena, "%s: %s", cli_cell(arena, k, "type"), cli_cell(arena, k, "message"));
+    }
+    return wire_value_bool(wire_value_get(status, "deleting"), false) ? "is being removed" : "";
+}
+
+static void pool_row(struct cli_table *t, const struct wire_value *v)
+{
+    struct a_arena *a = t->arena;
+    const struct wire_value *spec = wire_value_get(v, "spec"), *status = wire_value_get(v, "status");
+    cli_table_row(t, cli_cell(a, wire_value_get(v, "metadata"), "name"), cli_cell(a, spec, "cluster"),
+                  cli_cell(a, spec, "namespace"),
+                  a_arena_printf(a, "%s-%s", cli_cell(a, spec, "min"), cli_cell(a, spec, "max")),
+                  cli_cell(a, status, "pods"), cli_cell(a, status, "joined"), cli_cell(a, status, "free"),
+                  cli_cell(a, status, "demand"), trouble(a, status), NULL);
+}
+
+static int ls_run(struct cli_call *c, struct a_error *reterr)
+{
+    struct cli_table t = {.arena = c->arena};
+    struct wire_value *list;
+    int rc = cli_get(c, "/v1/pools", &list, reterr);
+    if (rc != 0)
+        return rc;
+    if (c->json) {
+        cli_print_json(list);
+        return 0;
+    }
+    cli_table_row(&t, "NAME", "CLUSTER", "NAMESPACE", "MIN-MAX", "PODS", "JOINED", "FREE", "DEMAND", "STATE",
+                  NULL);
+    wire_value_foreach(v, wire_value_get(list, "items")) pool_row(&t, v);
+    if (wire_value_count(wire_value_get(list, "items")) > 0)
+        cli_print_table(&t);
+    else
+        printf("no pools: `astra pool apply FILE` makes one\n");
+    return 0;
+}
+
+static int get_run(struct cli_call *c, struct a_error *reterr)
+{
+    A_BUF_AUTO struct a_buf b = {0};
+    struct wire_value *v;
+    int rc = cli_get(c, cli_path(c, "/v1/pools/{}", c->words.items[0], NULL), &v, reterr);
+    if (rc != 0)
+        return rc;
+    if (c->json) {
+        cli_print_json(v);
+        return 0;
+    }
+    wire_yaml_print(&b, v);
+    cli_print(a_buf_view(&b));
+    return 0;
+}
+
+static int rm_run(struct cli_call *c, struct a_error *reterr)
+{
+    struct wire_value *v;
+    const char *path = cli_path(c, "/v1/pools/{}", c->words.items[0], NULL);
+    int rc = cli_request(c, "DELETE", path, NULL, NULL, &v, reterr);
+    if (rc == 0 && c->json)
+        cli_print_json(v);
+    else if (rc == 0)
+        printf("pool %s is emptied, then its pods are deleted, then it is forgotten\n", c->words.items[0]);
+    return rc;
+}
+
+int cli_pool(int argc, char **argv)
+{
+    static const struct cli_command commands[] = {
+        {.name = "pool apply",
+         .words = "FILE",
+         .about = "Makes a pool, or changes it, to be like the file",
+         .min_words = 1,
+         .max_words = 1,
+         .run = apply_run},
+        {.name = "pool ls", .about = "Lists the pools and how they stand", .run = ls_run},
+        {.name = "pool get",
+         .words = "NAME",
+         .about = "Prints one pool with its status",
+         .min_words = 1,
+         .max_words = 1,
+         .run = get_run},
+        {.name = "pool rm",
+         .words = "NAME",
+         .about = "Empties a pool, deletes its pods, forgets it",
+         .min_words = 1,
+         .max_words = 1,
+         .run = rm_run},
+    };
+    return cli_group_run("pool", commands, A_ARRAY_SIZE(commands), argc, argv);
+}

@@ -1,0 +1,197 @@
+/* The kube role: Kubernetes clusters that were added, and the pools of pods in them
+ * (docs/components/kube.md).
+ *
+ * The cores of src/kube decide; here their requests are carried out and their events come from. One driver
+ * per cluster (kube_cluster.c) holds the Lease by which one server at a time writes; it follows our pods
+ * namespace by namespace (kube_follow.c) and feeds the pools (kube_pools.c). The store keeps what operators
+ * said: the clusters with their credentials sealed, and the pools. */
+#ifndef A_DAEMON_SERVER_KUBE_H
+#define A_DAEMON_SERVER_KUBE_H
+
+#include "daemon/server/server.h"
+#include "kube/kubeconfig.h"
+#include "kube/objects.h"
+#include "kube/pool.h"
+#include "kube/watch.h"
+#include "net/web.h"
+
+#define D_KUBE_LEASE_S 15          /* client-go's own defaults: who is silent for so long is succeeded, */
+#define D_KUBE_LEASE_RENEW_MS 5000 /* who holds it says so as often, */
+#define D_KUBE_LEASE_LOST_MS 10000 /* and who could not for so long writes nothing more */
+#define D_KUBE_LEASE_RETRY_MS 2000
+
+struct d_kube {
+    struct server *s;
+    struct sys_secret key; /* of sealed credentials; empty: its file is missing or unreadable */
+    char *key_fault;       /* why, or NULL */
+    char installation[64]; /* label value and lease name: the store's id */
+    char holder[320];      /* in leases: this server, also after a restart */
+    struct a_map clusters; /* struct d_kube_cluster, by name */
+    struct a_map pools;    /* struct d_kube_pool, by name */
+    struct a_map nodes;    /* struct d_kube_node, by id */
+    struct a_list checks;  /* of credentials, under way: kube_check.c */
+    struct sys_timer demand;
+    uint64_t errors; /* answers of API servers that were none of those hoped for */
+};
+
+enum d_kube_condition_type { D_KUBE_UNLOCKED, D_KUBE_REACHABLE, D_KUBE_OWNER, D_KUBE_CONDITION_COUNT };
+
+struct d_kube_condition {
+    bool status;
+    const char *reason; /* one CamelCase word; static */
+    char message[512];
+    uint64_t since_ms;
+};
+
+struct d_kube_lease {
+    struct sys_timer timer;
+    struct net_web_call *call;
+    char version[64], holder[320]; /* as it was seen last */
+    int64_t acquired_us, renewed_us;
+    uint32_t duration_s, transitions;
+    uint64_t seen_ms;    /* when `version` was seen first */
+    uint64_t renewed_ms; /* when we wrote it last */
+    bool owned;
+};
+
+struct d_kube_cluster {
+    struct a_map_link link;
+    struct d_kube *kube;
+    struct a_name name;
+    struct a_arena arena;            /* of the record and of `access` */
+    const struct wire_value *record; /* as it is stored; `sealed` apart, nothing of it is secret */
+    uint64_t revision;               /* of the store's entry */
+    struct kube_access access;       /* when `web` is there */
+    struct net_web *web;             /* NULL: locked */
+    struct d_kube_lease lease;
+    struct a_list follows; /* struct d_kube_follow.link */
+    struct d_kube_condition conditions[D_KUBE_CONDITION_COUNT];
+};
+
+/* Our pods of one namespace, and what else is applied there. */
+struct d_kube_follow {
+    struct a_list link;
+    struct d_kube_cluster *cluster;
+    char *namespace;
+    struct kube_watch *core;
+    struct net_web_call *call;
+    uint64_t request;
+    bool is_watch, opened;
+    struct kube_lines lines;
+    struct sys_timer timer;
+    struct net_web_call *secret; /* the join token on its way */
+    bool secret_done;
+    struct sys_timer secret_timer;
+};
+
+struct d_kube_pool {
+    struct a_map_link link;
+    struct d_kube *kube;
+    struct a_arena arena;
+    const struct wire_value *tree; /* the Pool, completed */
+    struct kube_pool_spec spec;
+    char template[KUBE_TEMPLATE_LEN + 1];
+    uint64_t generation, created_unix_ms, revision;
+    bool deleting;
+    struct kube_pool *core;
+    struct sys_timer timer;
+    struct a_list requests; /* struct request.link */
+    uint32_t demand;
+    uint64_t created, deleted, refused; /* for metrics */
+};
+
+/* A node whose agent told the uid of its pod. */
+struct d_kube_node {
+    struct a_map_link link;
+    struct a_node_id id;
+    struct a_name pool;
+    char uid[KUBE_UID_MAX + 1];
+    enum kube_node_state state;
+    uint32_t claims;
+    bool pod_gone; /* the API server has no such pod any more */
+    bool told;     /* and the fleets know */
+};
+
+typedef void d_kube_done(void *ctx, const struct a_error *error);
+
+/* ---- kube.c ---- */
+
+struct d_kube_cluster *d_kube_cluster_find(const struct server *s, const struct a_name *name);
+struct d_kube_pool *d_kube_pool_find(const struct server *s, const struct a_name *name);
+/* Stores the cluster and drives it with what it says from now on. `access` may be NULL: the credentials stay.
+ */
+void d_kube_cluster_put(struct server *s, const struct a_name *name, const struct wire_value *settings,
+                        const struct kube_access *access, d_kube_done *done, void *ctx);
+/* No pool may be left in it. Pods that there are stay. */
+void d_kube_cluster_delete(struct server *s, struct d_kube_cluster *c, d_kube_done *done, void *ctx);
+/* `tree` is completed; *changed of an equal one is false, and nothing is written. */
+void d_kube_pool_put(struct server *s, const struct wire_value *tree, d_kube_done *done, void *ctx);
+/* Empties it, then forgets it. */
+void d_kube_pool_delete(struct server *s, struct d_kube_pool *p, d_kube_done *done, void *ctx);
+/* Nothing of a deleted pool is left. */
+void d_kube_pool_gone(struct d_kube_pool *p);
+/* What stands in the record or the default. */
+const char *d_kube_cluster_text(const struct d_kube_cluster *c, const char *key, const char *otherwise);
+
+/* ---- kube_cluster.c ---- */
+
+/* Opens the credentials, and begins; or says by a condition why not. */
+void d_kube_cluster_start(struct d_kube_cluster *c);
+void d_kube_cluster_stop(struct d_kube_cluster *c);
+void d_kube_condition_set(struct d_kube_cluster *c, enum d_kube_condition_type type, bool status,
+                          const char *reason, const char *fmt, ...) A_PRINTF(5, 6);
+const char *d_kube_condition_name(enum d_kube_condition_type type);
+/* What all objects of ours in the cluster say. */
+struct kube_agent_options d_kube_agent_options(const struct d_kube_cluster *c);
+/* The words of an answer that is none: the server's Status, or the connection's error. In `arena`. */
+const char *d_kube_answer_why(struct a_arena *arena, const struct net_web_answer *a);
+/* Any answer tells of the server: is it there? */
+void d_kube_cluster_heard(struct d_kube_cluster *c, const struct net_web_answer *a);
+int d_kube_web_new(struct sys_loop *loop, const struct kube_access *access, struct net_web **ret,
+                   struct a_error *reterr) A_MUST_CHECK;
+
+/* ---- kube_lease.c ---- */
+
+void d_kube_lease_start(struct d_kube_cluster *c);
+void d_kube_lease_stop(struct d_kube_cluster *c);
+
+/* ---- kube_check.c ---- */
+
+/* Asks the server who it is and whether the role may do what it does in the namespace; done with *version in
+ * the first case, else with all that is wrong. `access` is used during the call only. */
+typedef void d_kube_checked(void *ctx, const char *version, const struct a_error *error);
+void d_kube_check(struct server *s, const struct kube_access *access, d_kube_checked *done, void *ctx);
+
+void d_kube_checks_stop(struct server *s);
+
+/* ---- kube_follow.c ---- */
+
+/* The follow of the namespace; made when there is none. */
+struct d_kube_follow *d_kube_follow_get(struct d_kube_cluster *c, const char *namespace);
+void d_kube_follow_free(struct d_kube_follow *f);
+/* This server owns the cluster now. */
+void d_kube_follow_owned(struct d_kube_follow *f);
+/* Tells the pool of all rows that there are. */
+void d_kube_follow_replay(const struct d_kube_follow *f, struct d_kube_pool *p);
+/* Of that namespace, or NULL. */
+struct d_kube_follow *d_kube_follow_of(const struct d_kube_pool *p);
+
+/* ---- kube_pools.c ---- */
+
+void d_kube_pool_start(struct d_kube_pool *p);
+void d_kube_pool_stop(struct d_kube_pool *p);
+/* Its spec, or what its cluster says, is another one now. */
+void d_kube_pool_changed(struct d_kube_pool *p);
+void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e);
+bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *f);
+/* A pod of that uid is not there any more: once its agent is away, too, its claims are gone for good. */
+void d_kube_pod_gone(struct d_kube *k, struct a_view uid);
+void d_kube_nodes_free(struct d_kube *k);
+
+/* ---- kube_demand.c ---- */
+
+void d_kube_demand_start(struct d_kube *k);
+/* Of each pool, from what finds no place. */
+void d_kube_demand_count(struct d_kube *k);
+
+#endif

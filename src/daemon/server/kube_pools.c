@@ -1,0 +1,365 @@
+/* Pools: what their cores ask for is carried out while this server owns the cluster; what becomes of pods,
+ * nodes and requests is told to them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "daemon/server/kube.h"
+#include "sys/log.h"
+#include "sys/random.h"
+
+struct request {
+    struct a_list link; /* of d_kube_pool.requests */
+    struct d_kube_pool *pool;
+    enum kube_pool_verb verb;
+    char name[KUBE_POD_NAME_MAX + 1];
+    struct net_web_call *call;
+};
+
+static struct d_kube_cluster *cluster_of(const struct d_kube_pool *p)
+{
+    return d_kube_cluster_find(p->kube->s, &p->spec.cluster);
+}
+
+static bool is_owned(const struct d_kube_pool *p)
+{
+    const struct d_kube_cluster *c = cluster_of(p);
+    return c != NULL && c->web != NULL && c->lease.owned;
+}
+
+/* ---- requests ---- */
+
+static void request_free(struct request *r)
+{
+    if (r->call != NULL)
+        net_web_call_cancel(r->call);
+    a_list_remove(&r->link);
+    a_free(r);
+}
+
+static void on_answer(void *ctx, const struct net_web_answer *a)
+{
+    struct request *r = ctx;
+    struct d_kube_pool *p = r->pool;
+    A_ARENA_AUTO struct a_arena arena = {0};
+    bool good = a->rc == 0 && a->status / 100 == 2;
+    struct kube_pool_event e = {.type = KUBE_POOL_RESULT};
+    e.result.verb = r->verb;
+    e.result.name = a_view_str(a_arena_strdup(&arena, r->name));
+    e.result.status = a->rc == 0 ? (int)a->status : 0;
+    e.result.retry_after_ms = a->retry_after_ms;
+    e.result.message = a_view_str(good ? "" : d_kube_answer_why(&arena, a));
+    p->created += good && r->verb == KUBE_POOL_CREATE;
+    p->deleted += good && r->verb == KUBE_POOL_DELETE;
+    p->refused += !good;
+    d_kube_cluster_heard(cluster_of(p), a);
+    r->call = NULL;
+    request_free(r);
+    d_kube_pool_event(p, &e);
+}
+
+static void request_send(struct d_kube_pool *p, const struct kube_pool_action *action, const char *query,
+                         const char *content_type, const struct wire_value *body)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    A_BUF_AUTO struct a_buf text = {0};
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    struct request *r = a_new(struct request);
+    r->pool = p;
+    r->verb = action->verb;
+    snprintf(r->name, sizeof r->name, "%s", action->name);
+    a_list_push_back(&p->requests, &r->link);
+    wire_json_print(&text, body, 0);
+    const struct net_web_request q = {
+        .method = action->verb == KUBE_POOL_CREATE ? "PATCH" : "DELETE",
+        .path = a_arena_printf(&arena, "/api/v1/namespaces/%s/pods/%s%s", p->spec.namespace, r->name, query),
+        .content_type = content_type,
+        .body = a_buf_view(&text),
+        .done = on_answer,
+        .ctx = r};
+    if (net_web_send(cluster_of(p)->web, &q, &r->call, &e) != 0)
+        sys_log(ERROR, "kube", "kube.send", "a request cannot be sent", SYS_ERR(&e));
+}
+
+static void pod_apply(struct d_kube_pool *p, const struct kube_pool_action *action)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    struct kube_agent_options options = d_kube_agent_options(cluster_of(p));
+    request_send(p, action, "?fieldManager=" KUBE_FIELD_MANAGER "&force=true", "application/apply-patch+yaml",
+                 kube_pod_make(&arena, &options, &p->spec, action->name));
+}
+
+static void pod_delete(struct d_kube_pool *p, const struct kube_pool_action *action)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    request_send(p, action, "", "application/json", kube_delete_make(&arena, action->uid, action->grace_ms));
+}
+
+/* The core asks again for what was not done: it hears from the node itself. */
+static void on_command(void *ctx, const struct a_error *error)
+{
+    (void)ctx;
+    if (error != NULL && error->code != A_CODE_NONE)
+        sys_log(INFO, "kube", "kube.drain", "a node did not take a drain", SYS_ERR(error));
+}
+
+static void action_carry_out(struct d_kube_pool *p, const struct kube_pool_action *action)
+{
+    switch (action->verb) {
+    case KUBE_POOL_CREATE:
+        pod_apply(p, action);
+        break;
+    case KUBE_POOL_DELETE:
+        pod_delete(p, action);
+        break;
+    case KUBE_POOL_DRAIN:
+        d_node_command(p->kube->s, &action->node, WIRE_SL_NODE_ACTION_DRAIN, 0, on_command, NULL);
+        break;
+    case KUBE_POOL_KEEP:
+        d_node_command(p->kube->s, &action->node, WIRE_SL_NODE_ACTION_UNDRAIN, 0, on_command, NULL);
+        break;
+    }
+}
+
+/* ---- events ---- */
+
+#define OVER_MS 500 /* a pool that is deleted is looked at so often */
+
+/* Nothing of a deleted pool is left, and that is known for sure. */
+static bool is_over(const struct d_kube_pool *p)
+{
+    const struct d_kube_follow *f = d_kube_follow_of(p);
+    return p->deleting && f != NULL && kube_watch_is_synced(f->core) && kube_pool_count(p->core) == 0 &&
+           a_list_empty(&p->requests);
+}
+
+static void timer_set(struct d_kube_pool *p)
+{
+    uint64_t at = kube_pool_deadline(p->core);
+    if (p->deleting)
+        at = A_MIN(at, sys_loop_now_ms(p->kube->s->loop) + OVER_MS);
+    sys_timer_set_at(&p->timer, is_owned(p) ? at : A_NEVER);
+}
+
+void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e)
+{
+    struct kube_pool_update u;
+    if (p->core == NULL || (e->type == KUBE_POOL_TICK && !is_owned(p)))
+        return;
+    e->now_ms = sys_loop_now_ms(p->kube->s->loop);
+    kube_pool_step(p->core, e, &u);
+    for (size_t i = 0; i < u.n_actions; i++)
+        action_carry_out(p, &u.actions[i]);
+    if (e->type == KUBE_POOL_TICK && is_over(p))
+        d_kube_pool_gone(p);
+    timer_set(p);
+}
+
+static void on_timer(void *ctx)
+{
+    struct kube_pool_event e = {.type = KUBE_POOL_TICK};
+    d_kube_pool_event(ctx, &e);
+}
+
+/* ---- nodes ---- */
+
+static void node_tell(struct d_kube_pool *p, const struct d_kube_node *n)
+{
+    struct kube_pool_event e = {.type = KUBE_POOL_NODE};
+    e.node.pod_uid = a_view_str(n->uid);
+    e.node.node = n->id;
+    e.node.state = n->state;
+    e.node.claims = n->claims;
+    d_kube_pool_event(p, &e);
+}
+
+static enum kube_node_state node_state_of(const struct sl_resource_node *node)
+{
+    if (node == NULL)
+        return KUBE_NODE_LEFT;
+    switch (sl_resource_node_state(node)) {
+    case A_NODE_UP:
+    case A_NODE_SUSPECT:
+        return KUBE_NODE_JOINED;
+    case A_NODE_DRAINING:
+        return KUBE_NODE_DRAINING;
+    case A_NODE_DRAINED:
+        return KUBE_NODE_DRAINED;
+    default:
+        return KUBE_NODE_LEFT;
+    }
+}
+
+static uint32_t claims_of(const struct sl_resource_node *node)
+{
+    uint32_t n = 0;
+    for (const struct sl_resource_claim *c = node != NULL ? sl_resource_next_claim(node, NULL) : NULL;
+         c != NULL; c = sl_resource_next_claim(node, c))
+        n += c->facts.state != A_CLAIM_RELEASED;
+    return n;
+}
+
+static const char *label_of(const struct d_agent *a, const char *key)
+{
+    for (size_t i = 0; i < a->n_labels; i++)
+        if (a_view_is(a->labels[i].key, key))
+            return a->labels[i].value.ptr;
+    return NULL;
+}
+
+static size_t label_len(const struct d_agent *a, const char *key)
+{
+    for (size_t i = 0; i < a->n_labels; i++)
+        if (a_view_is(a->labels[i].key, key))
+            return a->labels[i].value.len;
+    return 0;
+}
+
+static struct d_kube_node *node_find(struct d_kube *k, const struct a_node_id *id)
+{
+    struct a_map_link *l = a_map_get_str(&k->nodes, id->s);
+    return l != NULL ? a_map_entry(l, struct d_kube_node, link) : NULL;
+}
+
+/* A node is a pod's when its agent says so; it is remembered while the agent is away. */
+static struct d_kube_node *node_get(struct d_kube *k, const struct a_node_id *id)
+{
+    struct d_kube_node *n = node_find(k, id);
+    const struct d_agent *a = d_agent_find(k->s, id);
+    struct a_name pool;
+    if (n != NULL || a == NULL || label_of(a, KUBE_LABEL_POD_UID) == NULL)
+        return n;
+    struct a_view name = {label_of(a, KUBE_LABEL_POOL), label_len(a, KUBE_LABEL_POOL)};
+    size_t len = label_len(a, KUBE_LABEL_POD_UID);
+    if (name.ptr == NULL || !a_name_parse(name, &pool) || len == 0 || len > KUBE_UID_MAX)
+        return NULL;
+    n = a_new(struct d_kube_node);
+    n->id = *id;
+    n->pool = pool;
+    n->state = KUBE_NODE_LEFT;
+    snprintf(n->uid, sizeof n->uid, "%.*s", (int)len, label_of(a, KUBE_LABEL_POD_UID));
+    a_map_put_str(&k->nodes, &n->link, n->id.s);
+    return n;
+}
+
+static void node_free(struct d_kube *k, struct d_kube_node *n)
+{
+    a_map_remove(&k->nodes, &n->link);
+    a_free(n);
+}
+
+/* A machine that is lost may come back with what it ran; a pod that was deleted does not. */
+static void claims_end(struct d_kube *k, struct d_kube_node *n)
+{
+    const struct sl_resource_node *node = sl_resource_node(&k->s->resource, &n->id);
+    if (!n->pod_gone || n->told || node == NULL || node->conn != 0)
+        return;
+    n->told = true;
+    for (const struct sl_resource_claim *l = sl_resource_next_claim(node, NULL); l != NULL;
+         l = sl_resource_next_claim(node, l)) {
+        struct d_app *app = d_app_by_uid(k->s, &l->facts.id.app_uid);
+        struct unit_fleet_event e = {.type = UNIT_FLEET_GONE};
+        e.gone.claim = l->facts.id;
+        e.gone.node = n->id;
+        if (app != NULL && app->fleet != NULL)
+            d_fleet_event(k->s, app, &e);
+    }
+}
+
+void d_kube_pod_gone(struct d_kube *k, struct a_view uid)
+{
+    a_map_foreach (l, &k->nodes) {
+        struct d_kube_node *n = a_map_entry(l, struct d_kube_node, link);
+        if (a_view_is(uid, n->uid)) {
+            n->pod_gone = true;
+            claims_end(k, n);
+        }
+    }
+}
+
+void d_kube_node_changed(struct server *s, const struct a_node_id *id)
+{
+    struct d_kube *k = s->kube;
+    struct d_kube_node *n = k != NULL ? node_get(k, id) : NULL;
+    if (n == NULL)
+        return;
+    const struct sl_resource_node *node = sl_resource_node(&s->resource, id);
+    enum kube_node_state state = node_state_of(node);
+    uint32_t claims = claims_of(node);
+    claims_end(k, n);
+    if (n->state == state && n->claims == claims)
+        return;
+    n->state = state;
+    n->claims = claims;
+    struct d_kube_pool *p = d_kube_pool_find(s, &n->pool);
+    if (p != NULL) {
+        bool wanted = p->demand > 0;
+        node_tell(p, n);
+        if (wanted)
+            d_kube_demand_count(k); /* before the next plan: a pod that came is not one that is missing */
+    }
+    if (node == NULL)
+        node_free(k, n);
+}
+
+void d_kube_nodes_free(struct d_kube *k)
+{
+    a_map_foreach (l, &k->nodes)
+        node_free(k, a_map_entry(l, struct d_kube_node, link));
+    a_map_deinit(&k->nodes);
+}
+
+/* ---- begin, change, end ---- */
+
+static void spec_tell(struct d_kube_pool *p)
+{
+    struct kube_pool_event e = {.type = KUBE_POOL_SPEC};
+    struct kube_agent_options options = d_kube_agent_options(cluster_of(p));
+    kube_pod_template(&options, &p->spec, p->template);
+    bool empties = p->deleting || d_cluster_is_draining(p->kube->s, &p->spec.cluster);
+    e.spec.min = empties ? 0 : p->spec.min;
+    e.spec.max = empties ? 0 : p->spec.max;
+    e.spec.surge = p->spec.surge;
+    e.spec.grace_ms = p->spec.grace_ms;
+    e.spec.template = a_view_str(p->template);
+    d_kube_pool_event(p, &e);
+}
+
+/* With a new core: all that is known is told to it. */
+static void pool_begin(struct d_kube_pool *p, struct d_kube_cluster *c)
+{
+    p->core = kube_pool_new(&(struct kube_pool_options){
+        .pool = p->spec.name.s, .installation = p->kube->installation, .seed = sys_random_seed()});
+    spec_tell(p);
+    d_kube_follow_replay(d_kube_follow_get(c, p->spec.namespace), p);
+    a_map_foreach (l, &p->kube->nodes) {
+        const struct d_kube_node *n = a_map_entry(l, struct d_kube_node, link);
+        if (strcmp(n->pool.s, p->spec.name.s) == 0)
+            node_tell(p, n);
+    }
+}
+
+void d_kube_pool_changed(struct d_kube_pool *p)
+{
+    struct d_kube_cluster *c = cluster_of(p);
+    if (c == NULL || c->web == NULL)
+        return; /* it begins with its cluster */
+    if (p->core == NULL)
+        pool_begin(p, c);
+    else
+        spec_tell(p);
+}
+
+void d_kube_pool_start(struct d_kube_pool *p)
+{
+    sys_timer_init(&p->timer, p->kube->s->loop, on_timer, p);
+    d_kube_pool_changed(p);
+}
+
+void d_kube_pool_stop(struct d_kube_pool *p)
+{
+    a_list_foreach_safe (l, &p->requests)
+        request_free(a_list_entry(l, struct request, link));
+    sys_timer_clear(&p->timer);
+    kube_pool_free(a_steal(&p->core));
+}
