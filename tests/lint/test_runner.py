@@ -4,6 +4,8 @@ import importlib.machinery
 import importlib.util
 import json
 import math
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,33 @@ def test_a_suite_left_out_says_why(tmp_path, monkeypatch, capfd):
     assert module.run_or_skip(suite, True) == (1, 0, 0, [])
     monkeypatch.setenv("CI", "true")
     assert module.run_or_skip(suite, False) == (1, 0, 0, [])
+
+
+def test_what_runs_in_the_background_is_no_leftover(tmp_path, monkeypatch):
+    """Neither it nor what it starts is ended after a suite; stop() ends all of it."""
+    module = load("runner", "tools/test")
+    monkeypatch.setattr(module, "OUT", tmp_path)
+    monkeypatch.setattr(module, "BACKGROUND", module.Background("sh", "-c", "sleep 4711 & sleep 4712"))
+
+    def sleepers():
+        lines = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True).stdout.splitlines()
+        return [line for line in lines if line in ("sleep 4711", "sleep 4712")]
+
+    def wait_for(count):
+        deadline = time.monotonic() + 20
+        while len(sleepers()) != count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return len(sleepers()) == count
+
+    module.BACKGROUND.start()
+    try:
+        assert wait_for(2)
+        subprocess.Popen(["sleep", "4713"])
+        assert module.kill_leftovers(0.1) == ["sleep 4713"]
+        assert len(sleepers()) == 2
+    finally:
+        module.BACKGROUND.stop()
+    assert wait_for(0)
 
 
 def test_counts_cases_of_cmocka_and_crashed_programs(tmp_path):
