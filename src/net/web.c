@@ -55,7 +55,7 @@ static int options_check(const struct net_web_options *o, struct wire_url *ret_u
 int net_web_new(struct sys_loop *loop, const struct net_web_options *o, struct net_web **ret,
                 struct a_error *reterr)
 {
-    struct wire_url url;
+    struct wire_url url = {0};
     int rc = options_check(o, &url, reterr);
     if (rc != 0)
         return rc;

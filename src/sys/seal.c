@@ -34,7 +34,8 @@ static bool hex_read(struct a_view text, struct sys_secret *ret)
     for (size_t i = 0; good && i < text.len; i += 2) {
         int high = digit_of(text.ptr[i]), low = digit_of(text.ptr[i + 1]);
         good = high >= 0 && low >= 0;
-        bytes[i / 2] = (char)(high << 4 | low);
+        if (good)
+            bytes[i / 2] = (char)(high << 4 | low);
     }
     if (good)
         sys_secret_set(ret, (struct a_view){bytes, text.len / 2});

@@ -20,11 +20,13 @@ void d_kube_condition_set(struct d_kube_cluster *c, enum d_kube_condition_type t
                           const char *reason, const char *fmt, ...)
 {
     struct d_kube_condition *k = &c->conditions[type];
+    A_BUF_AUTO struct a_buf text = {0};
     char message[sizeof k->message];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(message, sizeof message, fmt, args);
+    a_buf_vaddf(&text, fmt, args);
     va_end(args);
+    snprintf(message, sizeof message, "%s", text.ptr != NULL ? text.ptr : "");
     if (k->reason != NULL && k->status == status && strcmp(k->message, message) == 0)
         return;
     if (k->reason == NULL || k->status != status) {
