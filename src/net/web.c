@@ -26,6 +26,7 @@ static char *pem_dup(struct a_view pem)
 /* libcurl checks the name of the URL: so that is server_name, and the connection goes to the host. */
 static void url_set(struct net_web *w, const struct wire_url *url, const char *server_name)
 {
+    a_assert(url->host.ptr != NULL);
     bool v6 = memchr(url->host.ptr, ':', url->host.len) != NULL;
     size_t len = url->path.len;
     while (len > 0 && url->path.ptr[len - 1] == '/')
