@@ -89,6 +89,14 @@ def test_flat(function, is_flat):
     assert flat(series(function)) == {"MiB": is_flat, "descriptors": True}
 
 
+def test_mean():
+    """One agent's members go to another one: that is no growth."""
+    moved = [[(i, 20 + i / 50, 20 + i) for i in range(100)], [(i, 22 - i / 50, 120 - i) for i in range(100)]]
+    assert watch.mean_of(moved)[7] == (7, pytest.approx(21), 70)
+    assert flat({"agent": moved[0]}) == {"MiB": False, "descriptors": False}
+    assert flat({"agent": watch.mean_of(moved)}) == {"MiB": True, "descriptors": True}
+
+
 def test_descriptors_that_leak():
     samples = {"agent": [(i * 5, 20.0, 20 + i // 20) for i in range(240)]}
     assert flat(samples) == {"MiB": True, "descriptors": False}

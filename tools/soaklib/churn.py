@@ -27,6 +27,7 @@ HURT_S = 10  # a unit whose only replica was killed may be without one for so lo
 
 class Churn(Course):
     name = "churn"
+    cpu, memory = 3, "8Gi"  # so that units are on every node
 
     def prepare(self):
         self.random = random.Random(self.options.seed)

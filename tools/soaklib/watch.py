@@ -175,6 +175,11 @@ def growth(points):
     return statistics.median(slopes) * (points[-1][0] - points[0][0]) if slopes else 0.0
 
 
+def mean_of(series):
+    """One series for several of the same moments: what each takes in the mean."""
+    return [(group[0][0], statistics.mean(one[1] for one in group), statistics.mean(one[2] for one in group)) for group in zip(*series)]
+
+
 def flatness(series):
     """Rows (name, what, median, growth after the warm-up, whether that is flat) of {name: [(time, MiB, descriptors)]}."""
     rows = []
