@@ -46,7 +46,7 @@ class Chaos(Course):
 
     def kill(self):
         units = self.world.units(APP)
-        running = [unit for unit in units if unit["nodeName"] and members(unit["name"])]
+        running = [unit for unit in units if unit.get("nodeName") and members(unit["name"])]
         if not running:
             self.say("nothing runs that could be killed")
             return

@@ -99,11 +99,11 @@ class Churn(Course):
             self.world.api("POST", f"/nodes/{self.drained}/uncordon", {})
             self.drained = None
             return
-        nodes = {unit["nodeName"] for app in APPS for unit in self.world.units(app, "READY")}
-        nodes -= {unit["nodeName"] for unit in self.world.units("still")}
+        nodes = {unit.get("nodeName") for app in APPS for unit in self.world.units(app, "READY")}
+        nodes -= {None} | {unit.get("nodeName") for unit in self.world.units("still")}
         if nodes:
             self.drained = self.random.choice(sorted(nodes))
-            self.owed += sum(unit["nodeName"] == self.drained for unit in self.world.api("GET", "/units")["items"])
+            self.owed += sum(unit.get("nodeName") == self.drained for unit in self.world.api("GET", "/units")["items"])
             self.world.api("POST", f"/nodes/{self.drained}/drain", {})
             self.did("nodes drained", shown=True)
 
