@@ -157,6 +157,16 @@ static void on_load(struct unit_withdraw *self, const struct unit_withdraw_event
         load_free(self, g, load);
 }
 
+static void on_gone(struct unit_withdraw *self, struct a_view endpoint)
+{
+    a_list_foreach (it, &self->gateways) {
+        struct gateway *g = a_list_entry(it, struct gateway, link);
+        struct a_map_link *load = a_map_get(&g->loads, endpoint.ptr, endpoint.len);
+        if (load != NULL)
+            load_free(self, g, a_map_entry(load, struct load, link));
+    }
+}
+
 static void gateways_forget(struct unit_withdraw *self)
 {
     a_list_foreach_safe (it, &self->gateways) {
@@ -285,6 +295,9 @@ static void event_apply(struct unit_withdraw *self, const struct unit_withdraw_e
         break;
     case UNIT_WITHDRAW_LOAD:
         on_load(self, e);
+        break;
+    case UNIT_WITHDRAW_GONE:
+        on_gone(self, e->endpoint);
         break;
     case UNIT_WITHDRAW_TIME:
         break;

@@ -32,6 +32,7 @@ enum unit_withdraw_event_type {
     UNIT_WITHDRAW_SENT,    /* sequence: a view was made; what left before is in it */
     UNIT_WITHDRAW_ACKED,   /* conn, sequence: it has applied the view */
     UNIT_WITHDRAW_LOAD,    /* conn, unit, endpoint, in_flight */
+    UNIT_WITHDRAW_GONE,    /* endpoint: no view has it any more, and no gateway will speak of it again */
     UNIT_WITHDRAW_TIME,
 };
 

@@ -128,6 +128,33 @@ def test_keep_alive_races_never_execute_twice(world, tmp_path):
     print(f"{len(answered)} answered, {len(failed)} lost with their replicas, none executed twice")
 
 
+def test_drain_after_a_replica_left_with_a_request(world):
+    """Gateways forget the replica and what was in flight there; the unit's drain must not wait for their word on it."""
+    world.deploy(replicas=2)
+    ends = []
+
+    def ask():
+        connection = http.client.HTTPConnection(world.client()["gateway"].split("//")[1], timeout=60)
+        connection.request("POST", "/app/x?sleep=5", b"x")
+        ends.append(connection.getresponse().status)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(2.5)  # what is in flight has been reported
+    world.deploy(replicas=1)
+    for thread in threads:
+        thread.join()
+    assert ends == [200] * 8
+    unit = world.wait_ready("app", SOON_S)[0]
+    world.api("POST", f"/nodes/{unit['nodeName']}/drain", {})
+    began = time.monotonic()
+    world.wait("its end", lambda: unit["name"] not in {u["name"] for u in world.units("app")}, SOON_S)
+    print(f"gone after {time.monotonic() - began:.1f} s")
+    world.api("POST", f"/nodes/{unit['nodeName']}/undrain", {})
+    world.wait_ready("app", SOON_S)
+
+
 def test_origin_is_dead(world):
     """Nothing that is on a node is asked for again: units run on and start again there while the server has no artifact."""
     units = world.deploy(env={"ORIGIN": "dead"})

@@ -114,6 +114,21 @@ static void test_all_acknowledge(void **state)
     assert_answers(w, false, false); /* each once */
 }
 
+/* W3: a replica dies with a request; the gateway forgets both before it says that none is left. */
+static void test_endpoint_is_gone(void **state)
+{
+    struct world *w = *state;
+    join(w, "g1", 1);
+    load(w, 1, 1);
+    leaves(w);
+    acked(w, 1, 5);
+    assert_answers(w, true, false);
+    step(w, (struct unit_withdraw_event){.type = UNIT_WITHDRAW_GONE, .endpoint = A_VIEW_LIT("another")});
+    assert_answers(w, false, false);
+    step(w, (struct unit_withdraw_event){.type = UNIT_WITHDRAW_GONE, .endpoint = A_VIEW_LIT("e")});
+    assert_answers(w, false, true);
+}
+
 static uint64_t in_flight(const struct world *w, const char *unit)
 {
     struct a_unit_name name = {{0}};
@@ -244,8 +259,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_all_acknowledge), T(test_sums_follow_loads), T(test_no_gateway),    T(test_away_is_waited_for),
-        T(test_away_and_back),   T(test_started),           T(test_our_own_sleep), T(test_stays),
+        T(test_all_acknowledge), T(test_endpoint_is_gone),   T(test_sums_follow_loads),
+        T(test_no_gateway),      T(test_away_is_waited_for), T(test_away_and_back),
+        T(test_started),         T(test_our_own_sleep),      T(test_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ struct d_routes {
     uint64_t mark;
     bool touched;
     struct a_buf delta; /* frames of the change being made */
+    struct a_buf gone;  /* ids of the endpoints that it takes away, each with its NUL */
     size_t foreign;     /* targets at addresses that are none of their unit's nodes: left out */
 };
 
@@ -56,6 +57,7 @@ void d_routes_free(struct server *s)
     }
     a_map_deinit(&v->rows);
     a_buf_deinit(&v->delta);
+    a_buf_deinit(&v->gone);
     a_free(v);
     s->routes = NULL;
 }
@@ -242,6 +244,8 @@ static void row_gone(struct d_routes *v, struct row *row)
         m.route_gone.id = a_view_str(row->id + 1);
     else
         m.endpoint_gone.id = a_view_str(row->id + 1);
+    if (m.type == WIRE_SL_T_ENDPOINT_GONE)
+        a_buf_add(&v->gone, row->id + 1, strlen(row->id));
     int rc = wire_sl_encode(&v->delta, &m, NULL);
     a_assert(rc == 0); /* the id was encoded before */
     row_free(v, row);
@@ -352,6 +356,21 @@ void d_withdraw_event(struct server *s, struct unit_withdraw_event *e)
     d_cores_leave(s);
 }
 
+/* A gateway forgets an endpoint with the view, also one where its last word was that something is in flight.
+ */
+static void gone_tell(struct server *s)
+{
+    struct a_buf gone = s->routes->gone;
+    s->routes->gone = (struct a_buf){0};
+    for (size_t at = 0; at < gone.len;) {
+        struct unit_withdraw_event e = {.type = UNIT_WITHDRAW_GONE,
+                                        .endpoint = a_view_str((const char *)gone.ptr + at)};
+        at += e.endpoint.len + 1;
+        d_withdraw_event(s, &e);
+    }
+    a_buf_deinit(&gone);
+}
+
 void d_routes_round(struct server *s)
 {
     struct d_routes *v = s->routes;
@@ -374,6 +393,7 @@ void d_routes_round(struct server *s)
         g->holds_view = false;
         view_send(s, g, g->sent == 0 || g->sent != before);
     }
+    gone_tell(s);
     d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_SENT, .sequence = v->sequence});
 }
 
@@ -450,7 +470,7 @@ static void on_endpoint_report(struct server *s, const struct d_gateway *g,
                                     .conn = g->peer->conn,
                                     .unit = m->unit,
                                     .endpoint = m->endpoint,
-                                    .in_flight = m->in_flight};
+                                    .in_flight = l != NULL || g->sent == 0 ? m->in_flight : 0};
     if (l != NULL) {
         struct row *row = a_map_entry(l, struct row, link);
         failure_tell(s, row, m);

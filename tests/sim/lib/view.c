@@ -242,6 +242,17 @@ static void run_again(struct sim *sim, void *data)
     server_wake(sim);
 }
 
+static void gone_tell(struct sim *sim, const struct making *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        char id[80];
+        view_row_id(&d->delta[i], id, sizeof id);
+        if (d->delta[i].gone && d->delta[i].kind == 'e')
+            withdraw_event(
+                sim, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_GONE, .endpoint = a_view_str(id)});
+    }
+}
+
 void view_round(struct sim *sim)
 {
     struct view *v = &sim->server.view;
@@ -265,6 +276,7 @@ void view_round(struct sim *sim)
         sg->holds_view = false;
         view_send(sim, g, &d, sg->sent == 0 || sg->sent != before);
     }
+    gone_tell(sim, &d);
     withdraw_event(sim, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_SENT, .sequence = v->sequence});
     if (waits && !v->armed) {
         v->armed = true;
@@ -302,11 +314,12 @@ static void report_take(struct sim *sim, const struct gmsg *m)
         known = known || view_row_same(&sim->server.view.rows[k], row);
     if (m->refused > 0 && known)
         server_refused(sim, row->node);
-    struct unit_withdraw_event e = {.type = UNIT_WITHDRAW_LOAD,
-                                    .conn = m->conn,
-                                    .unit = row->unit,
-                                    .endpoint = a_view_str(id),
-                                    .in_flight = m->in_flight};
+    struct unit_withdraw_event e = {
+        .type = UNIT_WITHDRAW_LOAD,
+        .conn = m->conn,
+        .unit = row->unit,
+        .endpoint = a_view_str(id),
+        .in_flight = known || sim->server.view.gateways[m->gateway].sent == 0 ? m->in_flight : 0};
     withdraw_event(sim, &e);
 }
 
