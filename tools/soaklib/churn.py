@@ -96,7 +96,7 @@ class Churn(Course):
 
     def drain(self):
         if self.drained:
-            self.world.api("POST", f"/nodes/{self.drained}/uncordon", {})
+            self.world.api("POST", f"/nodes/{self.drained}/undrain", {})
             self.drained = None
             return
         nodes = {unit.get("nodeName") for app in APPS for unit in self.world.units(app, "READY")}
