@@ -55,9 +55,11 @@ static int call_prepare(struct cli_call *c, int argc, char **argv, struct a_erro
     int rc = cli_options_parse(sets, A_ARRAY_SIZE(sets), c->arena, argc, argv, &c->words, reterr);
     if (rc != 0 || c->common.help)
         return rc;
-    if (c->common.output != NULL && strcmp(c->common.output, "json") != 0)
-        return a_fail(reterr, -EINVAL, A_CODE_USAGE, "-o knows json, not \"%s\"", c->common.output);
-    c->json = c->common.output != NULL;
+    const char *output = c->common.output != NULL ? c->common.output : "";
+    c->json = strcmp(output, "json") == 0;
+    if (output[0] != '\0' && !c->json && !(c->command->yaml && strcmp(output, "yaml") == 0))
+        return a_fail(reterr, -EINVAL, A_CODE_USAGE, "-o knows json%s, not \"%s\"",
+                      c->command->yaml ? " and yaml" : "", output);
     return words_check(c, reterr);
 }
 

@@ -46,6 +46,7 @@ struct cli_command {
     const struct cli_option *options; /* NULL = none of its own */
     size_t args_size;
     const char *more; /* more lines for --help; may be NULL */
+    bool yaml;        /* what it prints is YAML, unless -o json */
     int (*run)(struct cli_call *c, struct a_error *reterr);
 };
 

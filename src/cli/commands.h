@@ -10,6 +10,7 @@
     X("validate", validate, "check an app's file, without a server") \
     X("render", render, "print an app with every default filled in") \
     X("diff", diff, "what a deploy would change") \
+    X("import", import, "make an app of KubeRay's RayService or RayCluster") \
     X("delete", delete, "stop an app and forget it") \
     X("scale", scale, "set how many units an app has") \
     X("rollout", rollout, "status, history, undo: an app's revisions") \

@@ -166,6 +166,7 @@ int cli_render(int argc, char **argv)
         .name = "render",
         .words = "app.yaml",
         .about = "Prints an app's long form with every default filled in; needs no server",
+        .yaml = true,
         .min_words = 1,
         .max_words = 1,
         .run = render_run};

@@ -329,7 +329,7 @@ static struct a_view line_of(struct a_view text, unsigned n, struct a_view *ret_
 static bool literal_indent(struct a_view text, const struct wire_value *v, unsigned *ret)
 {
     struct a_view rest, line = line_of(text, v->line, &rest);
-    if (v->line == 0 || v->column > line.len || line.ptr[v->column - 1] != '|')
+    if (v->column == 0 || line.ptr == NULL || v->column > line.len || line.ptr[v->column - 1] != '|')
         return false;
     while (rest.len > 0) {
         size_t spaces = 0;
