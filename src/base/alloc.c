@@ -45,7 +45,8 @@ char *a_strdup(const char *s)
 char *a_strndup(const char *s, size_t len)
 {
     char *copy = a_alloc(len + 1);
-    memcpy(copy, s, len);
+    if (len > 0) /* of an empty view there may be no bytes at all */
+        memcpy(copy, s, len);
     return copy;
 }
 

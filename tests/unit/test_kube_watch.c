@@ -288,9 +288,7 @@ static void test_malformed(void **state)
         "",
         "{\"type\":\"ADDED\",\"object\":[]}"};
     for (size_t i = 0; i < A_ARRAY_SIZE(bad); i++) {
-        struct world *w;
-        setup(state);
-        w = *state;
+        struct world *w = *state;
         listed(w);
         step(w, (struct kube_watch_event){.type = KUBE_WATCH_LINE, .text = a_view_str(bad[i])});
         assert_true(w->u.cancel && w->u.n_changes == 0);
@@ -301,8 +299,8 @@ static void test_malformed(void **state)
         (void)waited(w);
         assert_int_equal(w->u.ask, KUBE_ASK_LIST);
         teardown(state);
+        setup(state);
     }
-    setup(state);
 }
 
 /* The order of a line's two members is the server's affair. */
