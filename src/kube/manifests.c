@@ -17,8 +17,8 @@ static const struct {
     {"", "secrets", NULL, {"create"}}, /* a name cannot be asked for here: it does not exist yet */
     {"", "secrets", KUBE_JOIN_SECRET, {"get", "patch"}},
     {"coordination.k8s.io", "leases", NULL, {"get", "create", "update"}},
-    {"networking.k8s.io", "networkpolicies", NULL, {"get", "list", "create", "patch", "delete"}},
-    {"policy", "poddisruptionbudgets", NULL, {"get", "list", "create", "patch", "delete"}},
+    {"networking.k8s.io", "networkpolicies", NULL, {"create", "patch", "delete"}},
+    {"policy", "poddisruptionbudgets", NULL, {"create", "patch", "delete"}},
 };
 
 static struct wire_value *namespace_make(struct make *m, const char *name)
@@ -126,8 +126,9 @@ static void members_rule_make(struct make *m, struct wire_value *ingress)
 }
 
 struct wire_value *kube_network_policy_make(struct a_arena *arena, const struct kube_agent_options *agent,
-                                            const struct kube_pool_spec *spec)
+                                            const struct kube_pool_spec *spec, uint32_t pods)
 {
+    (void)pods;
     struct make m = {arena, agent, spec};
     const char *name = a_arena_printf(arena, "astra-%s", spec->name.s);
     struct wire_value *v = make_kind(&m, "networking.k8s.io/v1", "NetworkPolicy", name, spec->namespace);
@@ -147,7 +148,7 @@ struct wire_value *kube_network_policy_make(struct a_arena *arena, const struct 
 }
 
 struct wire_value *kube_disruption_budget_make(struct a_arena *arena, const struct kube_agent_options *agent,
-                                               const struct kube_pool_spec *spec)
+                                               const struct kube_pool_spec *spec, uint32_t pods)
 {
     struct make m = {arena, agent, spec};
     const char *name = a_arena_printf(arena, "astra-%s", spec->name.s);
@@ -156,7 +157,8 @@ struct wire_value *kube_disruption_budget_make(struct a_arena *arena, const stru
                      spec->name.s);
     struct wire_value *body = make_object(&m, v, "spec");
     (void)selector_set(&m, body, "selector", spec->name.s);
-    wire_value_set_string(arena, body, "maxUnavailable", "10%");
+    /* Pods without a controller of Kubernetes' own: only a number, and only this one, means something. */
+    wire_value_set_int(arena, body, "minAvailable", pods - A_MIN(pods, A_MAX(pods / 10, 1u)));
     wire_value_set_string(arena, body, "unhealthyPodEvictionPolicy", "AlwaysAllow");
     return v;
 }

@@ -15,11 +15,11 @@ struct kube_manifest_options {
 struct wire_value *kube_manifests_make(struct a_arena *arena, const struct kube_manifest_options *options);
 
 /* For one pool: who may reach its members (pods of pools of the same installation, and the gateways) and that
- * they may call anything but the cloud's own metadata. */
+ * they may call anything but the cloud's own metadata. However many pods it has. */
 struct wire_value *kube_network_policy_make(struct a_arena *arena, const struct kube_agent_options *agent,
-                                            const struct kube_pool_spec *spec);
-/* For one pool: an eviction may take a tenth of it at once. */
+                                            const struct kube_pool_spec *spec, uint32_t pods);
+/* For one pool of `pods` pods: evictions may take a tenth of it at once, and one at least. */
 struct wire_value *kube_disruption_budget_make(struct a_arena *arena, const struct kube_agent_options *agent,
-                                               const struct kube_pool_spec *spec);
+                                               const struct kube_pool_spec *spec, uint32_t pods);
 
 #endif

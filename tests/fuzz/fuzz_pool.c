@@ -24,8 +24,8 @@ static void pool_use(struct a_arena *arena, const struct wire_value *pool)
     struct wire_value *pod = kube_pod_make(arena, &agent, &spec, "p");
     a_assert(!wire_value_bool(wire_value_path(pod, "spec.automountServiceAccountToken"), true));
     a_assert(wire_value_bool(wire_value_path(pod, "spec.securityContext.runAsNonRoot"), false));
-    a_assert(kube_network_policy_make(arena, &agent, &spec) != NULL);
-    a_assert(kube_disruption_budget_make(arena, &agent, &spec) != NULL);
+    a_assert(kube_network_policy_make(arena, &agent, &spec, 3) != NULL);
+    a_assert(kube_disruption_budget_make(arena, &agent, &spec, 3) != NULL);
 }
 
 static void time_use(struct a_view text)

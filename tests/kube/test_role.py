@@ -223,6 +223,19 @@ def test_pools_grow_before_units_need_them(pooled, own):
     assert traffic.failed == [] and traffic.sent > 10
 
 
+def test_guards_stand_beside_the_pods(pooled, own):
+    """Who may reach members, and how many evictions may take at once: a number that follows the pool, for of pods without a
+    controller the API server understands no other."""
+    policy = own.api.get("networkpolicies", "astra-small", NAMESPACE)
+    assert policy["spec"]["podSelector"]["matchLabels"]["astra-ray.dev/pool"] == "small"
+
+    def budget():
+        found = own.api.get("poddisruptionbudgets", "astra-small", NAMESPACE)
+        return found["spec"]["minAvailable"] == len(pods(own)) - 1 and found["status"].get("disruptionsAllowed") == 1
+
+    wait_for("a budget that lets one go", budget, SOON_S)
+
+
 def test_a_deleted_pod_leaves_routing_first(pooled, own, node):
     """Out of routing before its first process stops, replaced, and no request fails."""
     units = {unit["name"]: unit for unit in pooled.units("app")}
@@ -289,4 +302,6 @@ def test_a_pool_shrinks_when_idle_and_goes(pooled, own):
 
     pooled.wait("the pool to be gone", is_gone, 2 * SOON_S)
     wait_for("its pods to be gone", lambda: own.api.list("pods", NAMESPACE) == [], SOON_S)
+    for kind in ("networkpolicies", "poddisruptionbudgets"):
+        assert own.api.get(kind, "astra-small", NAMESPACE) is None, kind
     pooled.astra("cluster", "rm", "east")

@@ -230,11 +230,17 @@ static void test_manifests(void **state)
     wire_json_print(&b, list, 0);
     assert_null(strstr(b.ptr, "\"*\"")); /* nothing of everything */
     assert_null(strstr(b.ptr, "Cluster"));
-    struct wire_value *budget = kube_disruption_budget_make(&f->arena, &agent, &f->spec);
-    assert_string_equal(text_at(budget, "spec.maxUnavailable"), "\"10%\"");
+    static const struct {
+        uint32_t pods;
+        const char *text;
+    } budgets[] = {{0, "0"}, {1, "0"}, {9, "8"}, {20, "18"}, {25, "23"}};
+    for (size_t i = 0; i < A_ARRAY_SIZE(budgets); i++) {
+        struct wire_value *budget = kube_disruption_budget_make(&f->arena, &agent, &f->spec, budgets[i].pods);
+        assert_string_equal(text_at(budget, "spec.minAvailable"), budgets[i].text);
+    }
     struct kube_agent_options outside = agent;
     outside.gateway_blocks = (const char *const[]){"10.0.0.0/8", NULL};
-    struct wire_value *policy = kube_network_policy_make(&f->arena, &outside, &f->spec);
+    struct wire_value *policy = kube_network_policy_make(&f->arena, &outside, &f->spec, 1);
     assert_non_null(
         strstr(text_at(policy, "spec.ingress.0.from"), "{\"ipBlock\":{\"cidr\":\"10.0.0.0/8\"}}"));
     assert_string_equal(text_at(policy, "spec.ingress.0.ports"),

@@ -84,6 +84,17 @@ struct d_kube_follow {
     struct sys_timer secret_timer;
 };
 
+#define D_KUBE_GUARDS 2
+
+/* An object that stands beside a pool's pods. */
+struct d_kube_guard {
+    struct d_kube_pool *pool;
+    struct net_web_call *call;
+    struct sys_timer timer;
+    bool known;             /* `applied` is what is there */
+    uint64_t applied, sent; /* hashes of its text; 0 = deleted */
+};
+
 struct d_kube_pool {
     struct a_map_link link;
     struct d_kube *kube;
@@ -96,6 +107,7 @@ struct d_kube_pool {
     struct kube_pool *core;
     struct sys_timer timer;
     struct a_list requests; /* struct request.link */
+    struct d_kube_guard guards[D_KUBE_GUARDS];
     uint32_t demand;
     uint64_t created, deleted, refused; /* for metrics */
 };
@@ -187,6 +199,15 @@ bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *
 /* A pod of that uid is not there any more: once its agent is away, too, its claims are gone for good. */
 void d_kube_pod_gone(struct d_kube *k, struct a_view uid);
 void d_kube_nodes_free(struct d_kube *k);
+
+/* ---- kube_guards.c ---- */
+
+void d_kube_guards_start(struct d_kube_pool *p);
+/* While this server owns the cluster: writes those that are not as the pool is now. */
+void d_kube_guards_look(struct d_kube_pool *p);
+/* Those of a deleted pool. */
+bool d_kube_guards_are_gone(const struct d_kube_pool *p);
+void d_kube_guards_stop(struct d_kube_pool *p);
 
 /* ---- kube_demand.c ---- */
 

@@ -23,6 +23,12 @@ static const struct right {
     {"coordination.k8s.io", "leases", "get", NULL},
     {"coordination.k8s.io", "leases", "create", NULL},
     {"coordination.k8s.io", "leases", "update", NULL},
+    {"networking.k8s.io", "networkpolicies", "create", NULL},
+    {"networking.k8s.io", "networkpolicies", "patch", NULL},
+    {"networking.k8s.io", "networkpolicies", "delete", NULL},
+    {"policy", "poddisruptionbudgets", "create", NULL},
+    {"policy", "poddisruptionbudgets", "patch", NULL},
+    {"policy", "poddisruptionbudgets", "delete", NULL},
 };
 
 struct check {

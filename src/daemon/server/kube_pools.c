@@ -130,7 +130,7 @@ static bool is_over(const struct d_kube_pool *p)
 {
     const struct d_kube_follow *f = d_kube_follow_of(p);
     return p->deleting && f != NULL && kube_watch_is_synced(f->core) && kube_pool_count(p->core) == 0 &&
-           a_list_empty(&p->requests);
+           a_list_empty(&p->requests) && d_kube_guards_are_gone(p);
 }
 
 static void timer_set(struct d_kube_pool *p)
@@ -150,6 +150,8 @@ void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e)
     kube_pool_step(p->core, e, &u);
     for (size_t i = 0; i < u.n_actions; i++)
         action_carry_out(p, &u.actions[i]);
+    if (is_owned(p))
+        d_kube_guards_look(p);
     if (e->type == KUBE_POOL_TICK && is_over(p))
         d_kube_pool_gone(p);
     timer_set(p);
@@ -353,6 +355,7 @@ void d_kube_pool_changed(struct d_kube_pool *p)
 void d_kube_pool_start(struct d_kube_pool *p)
 {
     sys_timer_init(&p->timer, p->kube->s->loop, on_timer, p);
+    d_kube_guards_start(p);
     d_kube_pool_changed(p);
 }
 
@@ -360,6 +363,7 @@ void d_kube_pool_stop(struct d_kube_pool *p)
 {
     a_list_foreach_safe (l, &p->requests)
         request_free(a_list_entry(l, struct request, link));
+    d_kube_guards_stop(p);
     sys_timer_clear(&p->timer);
     kube_pool_free(a_steal(&p->core));
 }
