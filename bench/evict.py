@@ -128,7 +128,7 @@ def drain_once(world, gateways):
     world.wait("the unit's end", lambda: unit["name"] not in {u["name"] for u in world.units("app")})
     time.sleep(0.5)
     late = lateness(gateways, unit["name"], drained_at(world, unit["name"]), failed_only=False)
-    world.api("POST", f"/nodes/{unit['nodeName']}/uncordon", {})
+    world.api("POST", f"/nodes/{unit['nodeName']}/undrain", {})
     settle(world, gateways, [unit["name"]])
     return late
 
