@@ -137,6 +137,11 @@ class Node:
 
     def _on_bind(self, m, key):
         claim = self.claims[key]
+        claim["epoch"] = m.epoch
+        if claim["claim_state"] == "BOUND":  # who took the app over tells its epoch: nothing else changes
+            self._send("BIND_REPLY", request=m.request, claim=m.claim, ok=True)
+            self._status(claim)
+            return
         claim.update(claim_state="BOUND", member_state="BOUND", ray_token=m.ray_token)
         threading.Thread(target=self._bring_up, args=(key,), daemon=True).start()  # whether or not the server hears it
         self._send("BIND_REPLY", request=m.request, claim=m.claim, ok=True)

@@ -21,7 +21,9 @@ def test_a_whole_cluster_is_emptied(disaster_world):
         wait_for("all units elsewhere", lambda: {u["cluster"] for u in world.units("app", "READY")} == {"cluster-2"}, 30)
         # an agent that comes back finds no use either, and others are told apart from it
         world.kill_and_see_again("cluster-1-node-1")
-        wait_for("it to be empty still", lambda: world.api("GET", "/clusters/cluster-1")["cordoned"] == 3, 20)
+        time.sleep(1)  # until its old connection is seen to be closed
+        wait_for("it to be empty still", lambda: world.api("GET", "/clusters/cluster-1")["nodeStates"] == {"DRAINED": 3}, 20)
+        assert world.api("GET", "/clusters/cluster-1")["cordoned"] == 3
         assert world.api("GET", "/clusters/cluster-2")["cordoned"] == 0
         assert world.run("cluster", "undrain", "cluster-1").returncode == 0
         wait_for("its return", lambda: world.api("GET", "/clusters/cluster-1")["nodeStates"] == {"UP": 3}, 20)
