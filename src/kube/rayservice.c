@@ -180,6 +180,7 @@ int kube_rayservice_import(struct a_arena *arena, struct a_view text, const char
     if (im->rc != 0)
         return im->rc;
     others_tell(im, object);
+    wire_problems_sort(report);
     *ret = im->app;
     return 0;
 }

@@ -24,9 +24,9 @@ struct kube_import_options {
 
 /* `text` is a file of any number of YAML documents, or JSON; `file` is how errors call it. *ret is the App in
  * the long form, without the defaults; its values keep the positions of what they were made from. `report`
- * has its arena set; errors in it (A_CODE_APP_UNSUPPORTED) are what matters and could not be mapped, warnings
- * all else that a reader of the file should know, other documents included. The App is not checked here and
- * may lack what an App requires: then the report says so.
+ * has its arena set and is in the order of the file: errors in it (A_CODE_APP_UNSUPPORTED) are what matters
+ * and could not be mapped, warnings all else that a reader of the file should know, other documents included.
+ * The App is not checked here and may lack what an App requires: then the report says so.
  * -EINVAL, -E2BIG: no YAML, or not such an object; -ENOENT (A_CODE_NOT_FOUND): the file holds none, or
  * several, or none of that name; -ENOMEM. */
 int kube_rayservice_import(struct a_arena *arena, struct a_view text, const char *file,

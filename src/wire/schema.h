@@ -36,6 +36,9 @@ struct wire_problems {
 /* `at` (may be NULL) gives the position; everything is copied. */
 void wire_problem_add(struct wire_problems *p, enum a_code code, const char *field,
                       const struct wire_value *at, const char *hint, const char *fmt, ...) A_PRINTF(6, 7);
+/* By line and column, what has none last; else as they were added: for who does not go through a text in its
+ * own order. */
+void wire_problems_sort(struct wire_problems *p);
 /* "app.yaml:12:5: spec.head.memory: expected ...; hint", one line each. */
 void wire_problems_print(struct a_buf *b, const struct wire_problems *p, const char *file);
 

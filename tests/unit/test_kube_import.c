@@ -172,8 +172,8 @@ static void test_serve_errors(void **state)
     refused(f, text, NULL, -EINVAL, "f:8:");
     text = a_arena_printf(&f->arena, "%s  serveConfigV2: {applications: []}\n", head);
     assert_int_equal(import_text(f, text, &(struct kube_import_options){0}), 0);
-    assert_string_equal(f->report.first->field, "spec.serveConfigV2");
-    assert_int_equal(f->report.first->line, 5);
+    assert_string_equal(f->report.last->field, "spec.serveConfigV2");
+    assert_int_equal(f->report.last->line, 5);
 }
 
 /* ---- what is not what it should be ---- */

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "wire/schema.h"
 #include "wire/value.h"
 
 typedef int parse_fn(struct a_arena *arena, struct a_view text, const char *name,
@@ -515,6 +516,30 @@ static void test_inner(void **state)
     assert_int_equal(v->line, 1);
 }
 
+/* Lines 1 to 97 in a strange order, each line twice: the second after the first; what has no line is last. */
+static void test_problems_sort(void **state)
+{
+    (void)state;
+    A_ARENA_AUTO struct a_arena arena = {0};
+    struct wire_problems p = {.arena = &arena};
+    wire_problems_sort(&p);
+    assert_null(p.first);
+    wire_problem_add(&p, A_CODE_NONE, "none", NULL, NULL, "x");
+    for (uint32_t i = 0; i < 2 * 97; i++) {
+        struct wire_value at = {.line = i * 31 % 97 + 1, .column = 7};
+        wire_problem_add(&p, i % 3 == 0 ? A_CODE_INVALID : A_CODE_NONE, i < 97 ? "a" : "b", &at, NULL, "x");
+    }
+    wire_problems_sort(&p);
+    uint32_t n = 0;
+    for (const struct wire_problem *it = p.first; it != p.last; it = it->next, n++) {
+        assert_int_equal(it->line, n / 2 + 1);
+        assert_string_equal(it->field, n % 2 == 0 ? "a" : "b");
+    }
+    assert_int_equal(n, 2 * 97);
+    assert_string_equal(p.last->field, "none");
+    assert_null(p.last->next);
+}
+
 /* Memory runs out at each place in turn: an error comes back, and nothing leaks. */
 static void test_no_memory(void **state)
 {
@@ -555,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_make),
         cmocka_unit_test(test_documents),
         cmocka_unit_test(test_inner),
+        cmocka_unit_test(test_problems_sort),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
