@@ -234,6 +234,7 @@ class Gateway:
     """Tells a server what it made of requests."""
 
     def __init__(self, address, token, name="gateway-1"):
+        self.endpoints = {}  # unit -> its endpoint's id
         self.link = starlink.Client(address, starlink.join(address, token, peer="GATEWAY"))
         self.link.send(Message("HELLO", protocol_min=1, protocol_max=1, peer="GATEWAY", name=name, address="127.0.0.1", port=8080))
         self.link.wait("WELCOME")
@@ -252,8 +253,11 @@ class Gateway:
         self.link.send(Message("APP_REPORT", app={"namespace": namespace, "name": app}, latency=rows, **fields))
 
     def report_endpoint(self, unit, latency=(), **fields):
+        """Of the unit's endpoint, of which a view must tell first."""
+        if unit not in self.endpoints:
+            self.endpoints[unit] = self.link.wait("ENDPOINT", unit=unit).id
         rows = [{"index": i, "count": n} for i, n in dict(latency).items()]
-        self.link.send(Message("ENDPOINT_REPORT", unit=unit, endpoint=f"{unit}-1", latency=rows, **fields))
+        self.link.send(Message("ENDPOINT_REPORT", unit=unit, endpoint=self.endpoints[unit], latency=rows, **fields))
 
     def close(self):
         self.link.close()
