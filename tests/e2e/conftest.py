@@ -32,8 +32,9 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(report.longreprtext[-4000:])
 
 
-# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests send it to theirs.
+# A shell starts what runs in its background with SIGINT ignored, nohup with SIGHUP, and children inherit that: tests send them to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

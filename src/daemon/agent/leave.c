@@ -24,7 +24,7 @@ int d_leave_start(struct d_agent *a, const struct sys_addr *listens, struct a_er
     sys_secret_set(&a->local_token, a_view_str(token));
     sys_addr_print_host(listens, host);
     bool all = a_view_is(a_view_str(host), "0.0.0.0") || a_view_is(a_view_str(host), "::");
-    bool v6 = !all && memchr(host, ':', sizeof host) != NULL;
+    bool v6 = !all && strchr(host, ':') != NULL;
     a_buf_addf(&text, "{\"address\": \"%s%s%s:%u\", \"token\": \"%s\"}\n", v6 ? "[" : "",
                all ? "127.0.0.1" : host, v6 ? "]" : "", a->http_port, token);
     int rc = sys_file_write_atomic(path, text.ptr, text.len, 0600, reterr);
