@@ -58,7 +58,9 @@ def test_server(world):
 
 def test_node(world):
     """A node whose disk is full grants nothing, for it could not keep its word: units go elsewhere, what runs there runs on."""
-    others = [node["id"] for node in world.api("GET", "/nodes")["items"] if node["name"] not in (NODE, "cluster-1-node-2")]
+    taken = {unit["nodeName"] for unit in world.units("app")} | {NODE}
+    idle = next(node["name"] for node in world.api("GET", "/nodes")["items"] if node["name"] not in taken)  # has room for two
+    others = [node["id"] for node in world.api("GET", "/nodes")["items"] if node["name"] not in (NODE, idle)]
     for node in others:
         world.api("POST", f"/nodes/{node}/cordon")
     world.deploy("there", units=3)
