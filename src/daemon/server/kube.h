@@ -159,6 +159,12 @@ struct kube_agent_options d_kube_agent_options(const struct d_kube_cluster *c);
 const char *d_kube_answer_why(struct a_arena *arena, const struct net_web_answer *a);
 /* Any answer tells of the server: is it there? */
 void d_kube_cluster_heard(struct d_kube_cluster *c, const struct net_web_answer *a);
+
+typedef void d_kube_answered(void *ctx, const struct net_web_answer *answer);
+/* Server-side apply: what stands at `path` says what `object` (JSON) says, made when it is missing, and
+ * fields that somebody else wrote are ours. The text is copied. Only of a cluster with `web`. */
+int d_kube_apply(struct d_kube_cluster *c, const char *path, struct a_view object, d_kube_answered *done,
+                 void *ctx, struct net_web_call **ret_call, struct a_error *reterr) A_MUST_CHECK;
 int d_kube_web_new(struct sys_loop *loop, const struct kube_access *access, struct net_web **ret,
                    struct a_error *reterr) A_MUST_CHECK;
 
@@ -195,6 +201,10 @@ void d_kube_pool_stop(struct d_kube_pool *p);
 /* Its spec, or what its cluster says, is another one now. */
 void d_kube_pool_changed(struct d_kube_pool *p);
 void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e);
+/* NULL: it was removed. */
+struct d_kube_cluster *d_kube_pool_cluster(const struct d_kube_pool *p);
+/* This server may write to its cluster. */
+bool d_kube_pool_is_owned(const struct d_kube_pool *p);
 bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *f);
 /* A pod of that uid is not there any more: once its agent is away, too, its claims are gone for good. */
 void d_kube_pod_gone(struct d_kube *k, struct a_view uid);

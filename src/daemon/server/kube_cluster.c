@@ -51,7 +51,7 @@ struct kube_agent_options d_kube_agent_options(const struct d_kube_cluster *c)
                                        .service_account = d_kube_cluster_text(c, "serviceAccount", NULL)};
 }
 
-/* ---- answers ---- */
+/* ---- requests and answers ---- */
 
 const char *d_kube_answer_why(struct a_arena *arena, const struct net_web_answer *a)
 {
@@ -84,6 +84,20 @@ void d_kube_cluster_heard(struct d_kube_cluster *c, const struct net_web_answer 
     else
         d_kube_condition_set(c, D_KUBE_REACHABLE, true, "Answers", "%s", "");
     c->kube->errors += a->rc != 0 || a->status >= 400;
+}
+
+int d_kube_apply(struct d_kube_cluster *c, const char *path, struct a_view object, d_kube_answered *done,
+                 void *ctx, struct net_web_call **ret_call, struct a_error *reterr)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    const struct net_web_request q = {
+        .method = "PATCH",
+        .path = a_arena_printf(&arena, "%s?fieldManager=" KUBE_FIELD_MANAGER "&force=true", path),
+        .content_type = "application/apply-patch+yaml",
+        .body = object,
+        .done = done,
+        .ctx = ctx};
+    return net_web_send(c->web, &q, ret_call, reterr);
 }
 
 /* ---- credentials ---- */

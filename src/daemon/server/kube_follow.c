@@ -28,7 +28,7 @@ bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *
 
 struct d_kube_follow *d_kube_follow_of(const struct d_kube_pool *p)
 {
-    const struct d_kube_cluster *c = d_kube_cluster_find(p->kube->s, &p->spec.cluster);
+    const struct d_kube_cluster *c = d_kube_pool_cluster(p);
     if (c == NULL)
         return NULL;
     a_list_foreach (l, &c->follows) {
@@ -219,17 +219,9 @@ static void secret_send(void *ctx)
     char *token = a_arena_printf(&arena, "%s-%s", s->join_token.ptr, pin);
     struct kube_agent_options options = d_kube_agent_options(f->cluster);
     wire_json_print(&body, kube_join_secret_make(&arena, &options, f->namespace, token), 0);
-    const struct net_web_request q = {.method = "PATCH",
-                                      .path =
-                                          a_arena_printf(&arena,
-                                                         "/api/v1/namespaces/%s/secrets/" KUBE_JOIN_SECRET
-                                                         "?fieldManager=" KUBE_FIELD_MANAGER "&force=true",
-                                                         f->namespace),
-                                      .content_type = "application/apply-patch+yaml",
-                                      .body = a_buf_view(&body),
-                                      .done = on_secret_done,
-                                      .ctx = f};
-    if (net_web_send(f->cluster->web, &q, &f->secret, NULL) != 0)
+    const char *path =
+        a_arena_printf(&arena, "/api/v1/namespaces/%s/secrets/" KUBE_JOIN_SECRET, f->namespace);
+    if (d_kube_apply(f->cluster, path, a_buf_view(&body), on_secret_done, f, &f->secret, NULL) != 0)
         sys_timer_set_in(&f->secret_timer, 10000);
     sys_secret_wipe(token, strlen(token));
     sys_secret_wipe(body.ptr, body.len);

@@ -21,20 +21,9 @@ static const struct guard_kind {
     {"policy/v1", "poddisruptionbudgets", kube_disruption_budget_make},
 };
 
-static struct d_kube_cluster *cluster_of(const struct d_kube_guard *g)
-{
-    return d_kube_cluster_find(g->pool->kube->s, &g->pool->spec.cluster);
-}
-
 static const struct guard_kind *kind_of(const struct d_kube_guard *g)
 {
     return &kinds[g - g->pool->guards];
-}
-
-static bool may_write(const struct d_kube_guard *g)
-{
-    const struct d_kube_cluster *c = cluster_of(g);
-    return c != NULL && c->web != NULL && c->lease.owned && g->pool->core != NULL;
 }
 
 /* The object as it should be; empty when there should be none. */
@@ -43,7 +32,7 @@ static void text_make(const struct d_kube_guard *g, struct a_buf *ret)
     A_ARENA_AUTO struct a_arena arena = {0};
     const struct d_kube_pool *p = g->pool;
     uint32_t pods = kube_pool_status(p->core).pods;
-    struct kube_agent_options options = d_kube_agent_options(cluster_of(g));
+    struct kube_agent_options options = d_kube_agent_options(d_kube_pool_cluster(p));
     if (!p->deleting || kube_pool_count(p->core) > 0)
         wire_json_print(ret, kind_of(g)->make(&arena, &options, &p->spec, pods), 0);
 }
@@ -68,22 +57,19 @@ static void guard_write(void *ctx)
     struct d_kube_guard *g = ctx;
     A_ARENA_AUTO struct a_arena arena = {0};
     A_BUF_AUTO struct a_buf text = {0};
-    if (g->call != NULL || !may_write(g))
+    if (g->call != NULL || g->pool->core == NULL || !d_kube_pool_is_owned(g->pool))
         return;
     text_make(g, &text);
     g->sent = text.len > 0 ? a_hash_bytes(0, text.ptr, text.len) | 1 : 0;
     if (g->known && g->sent == g->applied)
         return;
-    const struct net_web_request q = {
-        .method = text.len > 0 ? "PATCH" : "DELETE",
-        .path = a_arena_printf(&arena, "/apis/%s/namespaces/%s/%s/astra-%s%s", kind_of(g)->api,
-                               g->pool->spec.namespace, kind_of(g)->resource, g->pool->spec.name.s,
-                               text.len > 0 ? "?fieldManager=" KUBE_FIELD_MANAGER "&force=true" : ""),
-        .content_type = text.len > 0 ? "application/apply-patch+yaml" : NULL,
-        .body = a_buf_view(&text),
-        .done = on_answer,
-        .ctx = g};
-    if (net_web_send(cluster_of(g)->web, &q, &g->call, NULL) != 0)
+    struct d_kube_cluster *c = d_kube_pool_cluster(g->pool);
+    const char *path = a_arena_printf(&arena, "/apis/%s/namespaces/%s/%s/astra-%s", kind_of(g)->api,
+                                      g->pool->spec.namespace, kind_of(g)->resource, g->pool->spec.name.s);
+    const struct net_web_request gone = {.method = "DELETE", .path = path, .done = on_answer, .ctx = g};
+    int rc = text.len > 0 ? d_kube_apply(c, path, a_buf_view(&text), on_answer, g, &g->call, NULL)
+                          : net_web_send(c->web, &gone, &g->call, NULL);
+    if (rc != 0)
         sys_timer_set_in(&g->timer, AGAIN_MS);
 }
 

@@ -16,14 +16,14 @@ struct request {
     struct net_web_call *call;
 };
 
-static struct d_kube_cluster *cluster_of(const struct d_kube_pool *p)
+struct d_kube_cluster *d_kube_pool_cluster(const struct d_kube_pool *p)
 {
     return d_kube_cluster_find(p->kube->s, &p->spec.cluster);
 }
 
-static bool is_owned(const struct d_kube_pool *p)
+bool d_kube_pool_is_owned(const struct d_kube_pool *p)
 {
-    const struct d_kube_cluster *c = cluster_of(p);
+    const struct d_kube_cluster *c = d_kube_pool_cluster(p);
     return c != NULL && c->web != NULL && c->lease.owned;
 }
 
@@ -52,47 +52,47 @@ static void on_answer(void *ctx, const struct net_web_answer *a)
     p->created += good && r->verb == KUBE_POOL_CREATE;
     p->deleted += good && r->verb == KUBE_POOL_DELETE;
     p->refused += !good;
-    d_kube_cluster_heard(cluster_of(p), a);
+    d_kube_cluster_heard(d_kube_pool_cluster(p), a);
     r->call = NULL;
     request_free(r);
     d_kube_pool_event(p, &e);
 }
 
-static void request_send(struct d_kube_pool *p, const struct kube_pool_action *action, const char *query,
-                         const char *content_type, const struct wire_value *body)
+/* A create is an apply of `body`; a delete has its options there. */
+static void request_send(struct d_kube_pool *p, const struct kube_pool_action *action,
+                         const struct wire_value *body)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
     A_BUF_AUTO struct a_buf text = {0};
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    struct d_kube_cluster *c = d_kube_pool_cluster(p);
     struct request *r = a_new(struct request);
     r->pool = p;
     r->verb = action->verb;
     snprintf(r->name, sizeof r->name, "%s", action->name);
     a_list_push_back(&p->requests, &r->link);
     wire_json_print(&text, body, 0);
-    const struct net_web_request q = {
-        .method = action->verb == KUBE_POOL_CREATE ? "PATCH" : "DELETE",
-        .path = a_arena_printf(&arena, "/api/v1/namespaces/%s/pods/%s%s", p->spec.namespace, r->name, query),
-        .content_type = content_type,
-        .body = a_buf_view(&text),
-        .done = on_answer,
-        .ctx = r};
-    if (net_web_send(cluster_of(p)->web, &q, &r->call, &e) != 0)
+    const char *path = a_arena_printf(&arena, "/api/v1/namespaces/%s/pods/%s", p->spec.namespace, r->name);
+    const struct net_web_request gone = {
+        .method = "DELETE", .path = path, .body = a_buf_view(&text), .done = on_answer, .ctx = r};
+    int rc = r->verb == KUBE_POOL_CREATE
+                 ? d_kube_apply(c, path, a_buf_view(&text), on_answer, r, &r->call, &e)
+                 : net_web_send(c->web, &gone, &r->call, &e);
+    if (rc != 0)
         sys_log(ERROR, "kube", "kube.send", "a request cannot be sent", SYS_ERR(&e));
 }
 
 static void pod_apply(struct d_kube_pool *p, const struct kube_pool_action *action)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
-    struct kube_agent_options options = d_kube_agent_options(cluster_of(p));
-    request_send(p, action, "?fieldManager=" KUBE_FIELD_MANAGER "&force=true", "application/apply-patch+yaml",
-                 kube_pod_make(&arena, &options, &p->spec, action->name));
+    struct kube_agent_options options = d_kube_agent_options(d_kube_pool_cluster(p));
+    request_send(p, action, kube_pod_make(&arena, &options, &p->spec, action->name));
 }
 
 static void pod_delete(struct d_kube_pool *p, const struct kube_pool_action *action)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
-    request_send(p, action, "", "application/json", kube_delete_make(&arena, action->uid, action->grace_ms));
+    request_send(p, action, kube_delete_make(&arena, action->uid, action->grace_ms));
 }
 
 /* The core asks again for what was not done: it hears from the node itself. */
@@ -138,19 +138,19 @@ static void timer_set(struct d_kube_pool *p)
     uint64_t at = kube_pool_deadline(p->core);
     if (p->deleting)
         at = A_MIN(at, sys_loop_now_ms(p->kube->s->loop) + OVER_MS);
-    sys_timer_set_at(&p->timer, is_owned(p) ? at : A_NEVER);
+    sys_timer_set_at(&p->timer, d_kube_pool_is_owned(p) ? at : A_NEVER);
 }
 
 void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e)
 {
     struct kube_pool_update u;
-    if (p->core == NULL || (e->type == KUBE_POOL_TICK && !is_owned(p)))
+    if (p->core == NULL || (e->type == KUBE_POOL_TICK && !d_kube_pool_is_owned(p)))
         return;
     e->now_ms = sys_loop_now_ms(p->kube->s->loop);
     kube_pool_step(p->core, e, &u);
     for (size_t i = 0; i < u.n_actions; i++)
         action_carry_out(p, &u.actions[i]);
-    if (is_owned(p))
+    if (d_kube_pool_is_owned(p))
         d_kube_guards_look(p);
     if (e->type == KUBE_POOL_TICK && is_over(p))
         d_kube_pool_gone(p);
@@ -316,7 +316,7 @@ void d_kube_nodes_free(struct d_kube *k)
 static void spec_tell(struct d_kube_pool *p)
 {
     struct kube_pool_event e = {.type = KUBE_POOL_SPEC};
-    struct kube_agent_options options = d_kube_agent_options(cluster_of(p));
+    struct kube_agent_options options = d_kube_agent_options(d_kube_pool_cluster(p));
     kube_pod_template(&options, &p->spec, p->template);
     bool empties = p->deleting || d_cluster_is_draining(p->kube->s, &p->spec.cluster);
     e.spec.min = empties ? 0 : p->spec.min;
@@ -343,7 +343,7 @@ static void pool_begin(struct d_kube_pool *p, struct d_kube_cluster *c)
 
 void d_kube_pool_changed(struct d_kube_pool *p)
 {
-    struct d_kube_cluster *c = cluster_of(p);
+    struct d_kube_cluster *c = d_kube_pool_cluster(p);
     if (c == NULL || c->web == NULL)
         return; /* it begins with its cluster */
     if (p->core == NULL)
