@@ -201,20 +201,13 @@ static uint32_t claims_of(const struct sl_resource_node *node)
     return n;
 }
 
-static const char *label_of(const struct d_agent *a, const char *key)
+/* Empty when it has none. */
+static struct a_view label_of(const struct d_agent *a, const char *key)
 {
     for (size_t i = 0; i < a->n_labels; i++)
         if (a_view_is(a->labels[i].key, key))
-            return a->labels[i].value.ptr;
-    return NULL;
-}
-
-static size_t label_len(const struct d_agent *a, const char *key)
-{
-    for (size_t i = 0; i < a->n_labels; i++)
-        if (a_view_is(a->labels[i].key, key))
-            return a->labels[i].value.len;
-    return 0;
+            return a->labels[i].value;
+    return (struct a_view){0};
 }
 
 static struct d_kube_node *node_find(struct d_kube *k, const struct a_node_id *id)
@@ -229,17 +222,16 @@ static struct d_kube_node *node_get(struct d_kube *k, const struct a_node_id *id
     struct d_kube_node *n = node_find(k, id);
     const struct d_agent *a = d_agent_find(k->s, id);
     struct a_name pool;
-    if (n != NULL || a == NULL || label_of(a, KUBE_LABEL_POD_UID) == NULL)
+    if (n != NULL || a == NULL)
         return n;
-    struct a_view name = {label_of(a, KUBE_LABEL_POOL), label_len(a, KUBE_LABEL_POOL)};
-    size_t len = label_len(a, KUBE_LABEL_POD_UID);
-    if (name.ptr == NULL || !a_name_parse(name, &pool) || len == 0 || len > KUBE_UID_MAX)
+    struct a_view uid = label_of(a, KUBE_LABEL_POD_UID);
+    if (uid.len == 0 || uid.len > KUBE_UID_MAX || !a_name_parse(label_of(a, KUBE_LABEL_POOL), &pool))
         return NULL;
     n = a_new(struct d_kube_node);
     n->id = *id;
     n->pool = pool;
     n->state = KUBE_NODE_LEFT;
-    snprintf(n->uid, sizeof n->uid, "%.*s", (int)len, label_of(a, KUBE_LABEL_POD_UID));
+    snprintf(n->uid, sizeof n->uid, A_VIEW_FMT, A_VIEW_ARG(uid));
     a_map_put_str(&k->nodes, &n->link, n->id.s);
     return n;
 }
