@@ -91,6 +91,7 @@ struct d_kube_guard {
     struct d_kube_pool *pool;
     struct net_web_call *call;
     struct sys_timer timer;
+    bool due;               /* the pool changed since it was looked at */
     bool known;             /* `applied` is what is there */
     uint64_t applied, sent; /* hashes of its text; 0 = deleted */
 };
@@ -213,7 +214,8 @@ void d_kube_nodes_free(struct d_kube *k);
 /* ---- kube_guards.c ---- */
 
 void d_kube_guards_start(struct d_kube_pool *p);
-/* While this server owns the cluster: writes those that are not as the pool is now. */
+/* While this server owns the cluster: writes those that are not as the pool is now; each at most once a
+ * second, however often it is told. */
 void d_kube_guards_look(struct d_kube_pool *p);
 /* Those of a deleted pool. */
 bool d_kube_guards_are_gone(const struct d_kube_pool *p);
