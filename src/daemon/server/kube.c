@@ -34,11 +34,6 @@ const char *d_kube_cluster_text(const struct d_kube_cluster *c, const char *key,
     return text[0] != '\0' ? text : otherwise;
 }
 
-static void key_of(char *out, const char *kind, const char *name)
-{
-    snprintf(out, STORE_KEY_MAX, "/default/%s/%s", kind, name);
-}
-
 /* ---- writing ---- */
 
 struct record_write {
@@ -91,7 +86,10 @@ static void record_submit(struct server *s, bool pool, const struct a_name *name
 {
     A_BUF_AUTO struct a_buf text = {0};
     struct record_write *w = a_new(struct record_write);
-    key_of(w->key, pool ? "pool" : "cluster", name->s);
+    if (pool)
+        d_store_key_pool(w->key, name);
+    else
+        d_store_key_cluster(w->key, name);
     if (value != NULL) {
         wire_json_print(&text, value, 0);
         w->value = a_buf_steal(&text);
@@ -109,11 +107,17 @@ static void record_submit(struct server *s, bool pool, const struct a_name *name
 
 /* ---- clusters ---- */
 
+/* Of the key; the caller frees it. */
+static char *key_path(const struct d_kube *k)
+{
+    return sys_path_join(k->s->options.data, "store.key");
+}
+
 /* The key is made at the first start. Later it is not made again while something is sealed with another one:
  * an operator may put the right file back. New credentials are sealed with a new one. */
 static int key_have(struct d_kube *k, struct a_error *reterr)
 {
-    A_AUTOFREE char *path = sys_path_join(k->s->options.data, "store.key");
+    A_AUTOFREE char *path = key_path(k);
     if (k->key.len > 0)
         return 0;
     int rc = sys_seal_key_read(path, &k->key, reterr);
@@ -125,7 +129,7 @@ static int access_seal(struct d_kube *k, struct a_arena *arena, const struct a_n
 {
     A_BUF_AUTO struct a_buf plain = {0}, sealed = {0};
     char place[STORE_KEY_MAX];
-    key_of(place, "cluster", name->s);
+    d_store_key_cluster(place, name);
     int rc = key_have(k, reterr);
     if (rc != 0)
         return rc;
@@ -362,10 +366,10 @@ static bool entry_seen(void *ctx, const struct store_entry *entry)
 
 static int key_open(struct d_kube *k, struct a_error *reterr)
 {
-    A_AUTOFREE char *path = sys_path_join(k->s->options.data, "store.key");
+    A_AUTOFREE char *path = key_path(k);
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     bool sealed = false;
-    int rc = store_scan(k->s->store, "/default/cluster/", entry_seen, &sealed, reterr);
+    int rc = store_scan(k->s->store, D_STORE_CLUSTERS, entry_seen, &sealed, reterr);
     if (rc != 0)
         return rc;
     rc = sys_seal_key_read(path, &k->key, &e);
@@ -400,9 +404,9 @@ int d_kube_start(struct server *s, struct a_error *reterr)
     names_set(k);
     int rc = key_open(k, reterr);
     if (rc == 0)
-        rc = store_scan(s->store, "/default/cluster/", cluster_read, k, reterr);
+        rc = store_scan(s->store, D_STORE_CLUSTERS, cluster_read, k, reterr);
     if (rc == 0)
-        rc = store_scan(s->store, "/default/pool/", pool_read, k, reterr);
+        rc = store_scan(s->store, D_STORE_POOLS, pool_read, k, reterr);
     if (rc == 0)
         d_kube_demand_start(k);
     return rc;

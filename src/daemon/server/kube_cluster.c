@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "daemon/server/kube.h"
+#include "daemon/server/store_keys.h"
 #include "sys/log.h"
 #include "sys/seal.h"
 
@@ -135,7 +136,7 @@ static int access_open(struct d_kube_cluster *c, struct a_error *reterr)
     SYS_SECRET_AUTO struct sys_secret plain = {0};
     struct wire_value *v;
     char place[STORE_KEY_MAX];
-    snprintf(place, sizeof place, "/default/cluster/%s", c->name.s);
+    d_store_key_cluster(place, &c->name);
     if (k->key.len == 0)
         return a_fail(reterr, -ENOENT, A_CODE_UNAVAILABLE, "%s", k->key_fault);
     int rc = sys_unseal(&k->key, a_view_str(place), wire_value_view(wire_value_get(c->record, "sealed")),

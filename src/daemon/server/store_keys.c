@@ -27,6 +27,16 @@ void d_store_key_tombstone(char *out, const struct d_app *app)
     snprintf(out, STORE_KEY_MAX, "/%s/tombstone/%s", app->ref.namespace.s, app->uid.s);
 }
 
+void d_store_key_cluster(char *out, const struct a_name *name)
+{
+    snprintf(out, STORE_KEY_MAX, D_STORE_CLUSTERS "%s", name->s);
+}
+
+void d_store_key_pool(char *out, const struct a_name *name)
+{
+    snprintf(out, STORE_KEY_MAX, D_STORE_POOLS "%s", name->s);
+}
+
 void d_store_key_success(char *out, const struct a_app_ref *ref, const char *which)
 {
     snprintf(out, STORE_KEY_MAX, "/%s/success/%s/%s", ref->namespace.s, ref->name.s, which);
