@@ -55,15 +55,20 @@ static struct wire_value *conditions_json(const struct api_call *c, const struct
     return list;
 }
 
+static void text_json(const struct api_call *c, struct wire_value *v, const struct d_kube_cluster *kube,
+                      const char *key)
+{
+    wire_value_set_string(c->arena, v, key, d_kube_cluster_text(kube, key, NULL));
+}
+
 static struct wire_value *kube_json(const struct api_call *c, const struct d_kube_cluster *kube)
 {
-    static const char *const texts[] = {"server",      "credentials", "namespace",     "image",
-                                        "joinAddress", "network",     "serviceAccount"};
+    static const char *const access[] = {"server", "credentials", "namespace"};
     struct wire_value *v = wire_value_new_object(c->arena), *pools = wire_value_new_array(c->arena);
-    for (size_t i = 0; i < A_ARRAY_SIZE(texts); i++) {
-        const char *text = wire_value_string(wire_value_get(kube->record, texts[i]), "");
-        wire_value_set_string(c->arena, v, texts[i], text[0] != '\0' ? text : NULL);
-    }
+    for (size_t i = 0; i < A_ARRAY_SIZE(access); i++)
+        text_json(c, v, kube, access[i]);
+    for (size_t i = 0; i < D_KUBE_SETTINGS; i++)
+        text_json(c, v, kube, d_kube_settings[i]);
     api_set_time(c->arena, v, "expires",
                  (uint64_t)wire_value_int(wire_value_get(kube->record, "expires"), 0) * 1000);
     api_set_time(c->arena, v, "created",
@@ -253,18 +258,21 @@ static void on_checked(void *ctx, const char *version, const struct a_error *err
     put_store(c->s, p);
 }
 
+static bool field_is_known(struct a_view key)
+{
+    bool known = a_view_is(key, "credentials");
+    for (size_t i = 0; i < D_KUBE_SETTINGS; i++)
+        known = known || a_view_is(key, d_kube_settings[i]);
+    return known;
+}
+
 static bool put_read(struct api_call *c, struct put *p)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     const struct wire_value *credentials = wire_value_get(p->body, "credentials");
-    static const char *const known[] = {"credentials", "image",          "joinAddress",
-                                        "network",     "serviceAccount", NULL};
     wire_value_foreach(v, p->body)
     {
-        const char *const *k = known;
-        while (*k != NULL && !a_view_is(v->key, *k))
-            k++;
-        if (*k == NULL) {
+        if (!field_is_known(v->key)) {
             api_reply_problem(c, A_CODE_INVALID, "body: no such field: " A_VIEW_FMT, A_VIEW_ARG(v->key));
             return false;
         }

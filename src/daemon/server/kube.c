@@ -172,7 +172,7 @@ void d_kube_cluster_changed(struct server *s, const struct a_name *cluster)
     }
 }
 
-static const char *const settings_known[] = {"image", "joinAddress", "network", "serviceAccount"};
+const char *const d_kube_settings[D_KUBE_SETTINGS] = {"image", "joinAddress", "network", "serviceAccount"};
 
 void d_kube_cluster_put(struct server *s, const struct a_name *name, const struct wire_value *settings,
                         const struct kube_access *access, d_kube_done *done, void *ctx)
@@ -191,10 +191,10 @@ void d_kube_cluster_put(struct server *s, const struct a_name *name, const struc
         access_describe(&arena, record, access);
         wire_value_set_string(&arena, record, "sealed", sealed);
     }
-    for (size_t i = 0; i < A_ARRAY_SIZE(settings_known); i++) {
-        const struct wire_value *v = wire_value_get(settings, settings_known[i]);
+    for (size_t i = 0; i < D_KUBE_SETTINGS; i++) {
+        const struct wire_value *v = wire_value_get(settings, d_kube_settings[i]);
         if (v != NULL)
-            wire_value_set(&arena, record, settings_known[i], wire_value_copy(&arena, v));
+            wire_value_set(&arena, record, d_kube_settings[i], wire_value_copy(&arena, v));
     }
     if (old == NULL)
         wire_value_set_int(&arena, record, "created", (int64_t)sys_clock_wall_ms());

@@ -129,6 +129,10 @@ typedef void d_kube_done(void *ctx, const struct a_error *error);
 
 /* ---- kube.c ---- */
 
+/* What operators say of a cluster beside its credentials: fields of a PUT, the record and the answer. */
+#define D_KUBE_SETTINGS 4
+extern const char *const d_kube_settings[D_KUBE_SETTINGS];
+
 struct d_kube_cluster *d_kube_cluster_find(const struct server *s, const struct a_name *name);
 struct d_kube_pool *d_kube_pool_find(const struct server *s, const struct a_name *name);
 /* Stores the cluster and drives it with what it says from now on. `access` may be NULL: the credentials stay.
