@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/metrics.h"
 #include "sys/embed/path.h"
 #include "sys/embed/shared_page.h"
 #include "tfcc/page_name.h"
@@ -201,27 +202,16 @@ void tfcc_pages_deinit(struct tfcc_pages *pages)
     *pages = (struct tfcc_pages){0};
 }
 
-static void label_print(struct a_buf *out, const char *name, const char *value)
-{
-    a_buf_addf(out, "%s=\"", name);
-    for (; *value != '\0'; value++) {
-        if (*value == '\n')
-            a_buf_add_str(out, "\\n");
-        else if (*value == '"' || *value == '\\')
-            a_buf_addf(out, "\\%c", *value);
-        else
-            a_buf_add_char(out, *value);
-    }
-    a_buf_add_char(out, '"');
-}
-
 static void sample_print(struct a_buf *out, const char *metric, const struct tfcc_page *row, uint64_t value)
 {
     static const char *const names[] = {"{model", ",digest", ",device", ",engine", ",app"};
     const char *const values[] = {row->model, row->digest, row->device, row->engine, row->app};
     a_buf_add_str(out, metric);
-    for (size_t i = 0; i < A_ARRAY_SIZE(names); i++)
-        label_print(out, names[i], values[i]);
+    for (size_t i = 0; i < A_ARRAY_SIZE(names); i++) {
+        a_buf_addf(out, "%s=\"", names[i]);
+        a_metric_label(out, a_view_str(values[i]));
+        a_buf_add_char(out, '"');
+    }
     if (ends_with(metric, "_seconds_total"))
         a_buf_addf(out, "} %" PRIu64 ".%09" PRIu64 "\n", value / 1000000000, value % 1000000000);
     else
@@ -231,8 +221,7 @@ static void sample_print(struct a_buf *out, const char *metric, const struct tfc
 void tfcc_pages_print_metrics(const struct tfcc_pages *pages, struct a_buf *out)
 {
 #define X(name, metric, help)                                                                                \
-    a_buf_addf(out, "# HELP %s %s.\n# TYPE %s %s\n", metric, help, metric,                                   \
-               ends_with(metric, "_total") ? "counter" : "gauge");                                           \
+    a_metric_head(out, metric, ends_with(metric, "_total") ? "counter" : "gauge", help ".");                 \
     for (size_t i = 0; i < pages->n_rows; i++)                                                               \
         sample_print(out, metric, &pages->rows[i], pages->rows[i].counters.name);
     TFCC_PAGE_COUNTERS(X)

@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/metrics.h"
 #include "base/random.h"
 #include "base/text.h"
 
@@ -176,6 +177,15 @@ static void test_json_text(void **state)
                         "\"a\\\"\\\\\\n\\u0001\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 
+static void test_metrics_text(void **state)
+{
+    (void)state;
+    A_BUF_AUTO struct a_buf b = {0};
+    a_metric_print(&b, "x_total", "counter", "All of x", 7);
+    a_metric_label(&b, A_VIEW_LIT("a\\b\"c\nd"));
+    assert_string_equal(b.ptr, "# HELP x_total All of x\n# TYPE x_total counter\nx_total 7\na\\\\b\\\"c\\nd");
+}
+
 static void test_nearest(void **state)
 {
     (void)state;
@@ -225,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_quantities),
         cmocka_unit_test(test_json_text),
+        cmocka_unit_test(test_metrics_text),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_arena_limit),
         cmocka_unit_test(test_random_is_a_function_of_its_seed),

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/metrics.h"
 #include "daemon/agent/inside.h"
 #include "sys/file.h"
 #include "tfcc/page.h"
@@ -18,8 +19,12 @@ struct metrics {
 
 static void gauge(struct a_buf *b, const char *name, const char *help, uint64_t value)
 {
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name,
-               strstr(name, "_total") != NULL ? "counter" : "gauge", name, (unsigned long long)value);
+    a_metric_print(b, name, "gauge", help, value);
+}
+
+static void counter(struct a_buf *b, const char *name, const char *help, uint64_t value)
+{
+    a_metric_print(b, name, "counter", help, value);
 }
 
 static void disk_print(const struct d_agent *a, struct a_buf *b)
@@ -49,12 +54,12 @@ static void node_print(struct d_agent *a, struct a_buf *b)
           (uint64_t)A_MAX(d_identity_left_s(&a->identity), (int64_t)0));
     gauge(b, "astra_node_certificate_expired", "1 when the certificate has ended; everything runs on",
           d_identity_left_s(&a->identity) < 0);
-    gauge(b, "astra_agent_renewals_total", "Certificates that followed another", a->identity.renewals);
-    gauge(b, "astra_agent_beats_total", "Heartbeats sent", a->beats);
-    gauge(b, "astra_agent_members_started_total", "Members started", a->members_started);
-    gauge(b, "astra_agent_members_failed_total", "Members that ended unasked or could not start",
-          a->members_failed);
-    gauge(b, "astra_agent_oom_kills_total", "Processes killed for their member's memory", a->oom_kills);
+    counter(b, "astra_agent_renewals_total", "Certificates that followed another", a->identity.renewals);
+    counter(b, "astra_agent_beats_total", "Heartbeats sent", a->beats);
+    counter(b, "astra_agent_members_started_total", "Members started", a->members_started);
+    counter(b, "astra_agent_members_failed_total", "Members that ended unasked or could not start",
+            a->members_failed);
+    counter(b, "astra_agent_oom_kills_total", "Processes killed for their member's memory", a->oom_kills);
 }
 
 static void member_row(struct a_buf *b, const struct d_member *m, const char *name, uint64_t value)
@@ -65,21 +70,19 @@ static void member_row(struct a_buf *b, const struct d_member *m, const char *na
 
 static void members_print(const struct d_agent *a, struct a_buf *b)
 {
-    static const char *const heads[] = {
-        "# HELP astra_member_up 1 while the member's Ray answers\n# TYPE astra_member_up gauge\n",
-        "# HELP astra_member_memory_bytes Memory of its processes\n# TYPE astra_member_memory_bytes gauge\n",
-        "# HELP astra_member_mcpu CPU that its processes use\n# TYPE astra_member_mcpu gauge\n",
+    static const struct {
+        const char *name, *help;
+    } all[] = {
+        {"astra_member_up", "1 while the member's Ray answers"},
+        {"astra_member_memory_bytes", "Memory of its processes"},
+        {"astra_member_mcpu", "CPU that its processes use"},
     };
-    for (size_t i = 0; i < A_ARRAY_SIZE(heads); i++) {
-        a_buf_add_str(b, heads[i]);
+    for (size_t i = 0; i < A_ARRAY_SIZE(all); i++) {
+        a_metric_head(b, all[i].name, "gauge", all[i].help);
         a_list_foreach (it, &a->members) {
             const struct d_member *m = a_list_entry(it, struct d_member, link);
-            if (i == 0)
-                member_row(b, m, "astra_member_up", m->state.state == A_MEMBER_UP);
-            else if (i == 1)
-                member_row(b, m, "astra_member_memory_bytes", m->used_memory_bytes);
-            else
-                member_row(b, m, "astra_member_mcpu", m->used_mcpu);
+            const uint64_t values[] = {m->state.state == A_MEMBER_UP, m->used_memory_bytes, m->used_mcpu};
+            member_row(b, m, all[i].name, values[i]);
         }
     }
 }

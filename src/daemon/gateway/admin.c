@@ -1,6 +1,7 @@
 /* The admin port: /metrics, /healthz, /ready, /routes. */
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/metrics.h"
 #include "base/text.h"
 #include "daemon/gateway/process.h"
 #include "gateway/policy/policy.h"
@@ -35,22 +36,21 @@ static void question_ask(struct d_gateway *g, struct net_http_request *r, const 
 
 static void gauge_print(struct a_buf *b, const char *metric, const char *help, uint64_t n)
 {
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %llu\n", metric, help, metric, metric,
-               (unsigned long long)n);
+    a_metric_print(b, metric, "gauge", help, n);
 }
 
 static void endpoint_metric(struct d_gateway *g, struct a_buf *b, const char *metric, const char *type,
                             const char *help,
                             uint64_t (*value)(const struct d_gateway *g, const struct d_gw_record *r))
 {
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", metric, help, metric, type);
+    a_metric_head(b, metric, type, help);
     a_map_foreach (l, &g->view.records) {
         const struct d_gw_record *r = a_map_entry(l, struct d_gw_record, by_key);
         if (!r->is_endpoint)
             continue;
         a_buf_addf(b, "%s{namespace=\"%s\",app=\"%s\",unit=\"%s\",endpoint=\"", metric, r->app.namespace.s,
                    r->app.name.s, r->unit.s);
-        d_gw_label_print(b, a_view_str(r->key + 1));
+        a_metric_label(b, a_view_str(r->key + 1));
         a_buf_addf(b, "\"} %llu\n", (unsigned long long)value(g, r));
     }
 }
@@ -95,10 +95,8 @@ static void metrics_print(struct d_gateway *g, struct a_buf *b)
                     "Until the certificate that clients are shown ends; 0 when it has",
                     g->tls_not_after_ms > now ? (g->tls_not_after_ms - now) / 1000 : 0);
     }
-    a_buf_addf(b,
-               "# HELP astra_check_failures_total Broken invariants: a bug\n"
-               "# TYPE astra_check_failures_total counter\nastra_check_failures_total %llu\n",
-               (unsigned long long)a_check_failures());
+    a_metric_print(b, "astra_check_failures_total", "counter", "Broken invariants: a bug",
+                   a_check_failures());
     endpoint_metric(g, b, "astra_gateway_endpoint_up", "gauge", "The endpoint takes new requests", value_up);
     endpoint_metric(g, b, "astra_gateway_endpoint_in_flight", "gauge", "Requests under way", value_in_flight);
     endpoint_metric(g, b, "astra_gateway_endpoint_ok_total", "counter", "Answers that came whole", value_ok);

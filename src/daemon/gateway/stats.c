@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/metrics.h"
 
 struct d_gw_app *d_gw_app_get(struct a_map *apps, const struct a_app_ref *app)
 {
@@ -77,24 +78,6 @@ void d_gw_app_reset(struct d_gw_app *a)
     *a = zero;
 }
 
-void d_gw_label_print(struct a_buf *b, struct a_view value)
-{
-    for (size_t i = 0; i < value.len; i++) {
-        char c = value.ptr[i];
-        if (c == '\\' || c == '"')
-            a_buf_add_char(b, '\\');
-        if (c == '\n')
-            a_buf_add_str(b, "\\n");
-        else
-            a_buf_add_char(b, c);
-    }
-}
-
-static void head_print(struct a_buf *b, const char *metric, const char *type, const char *help)
-{
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", metric, help, metric, type);
-}
-
 /* Names are DNS labels: nothing in them needs escaping. */
 static void row_print(struct a_buf *b, const char *metric, const struct d_gw_app *a)
 {
@@ -129,27 +112,28 @@ static void codes_print(struct a_buf *b, const struct d_gw_app *a)
 
 void d_gw_apps_print(struct a_buf *b, const struct a_map *apps)
 {
-    head_print(b, "astra_gateway_requests_total", "counter", "Requests ended, by status and cause");
+    a_metric_head(b, "astra_gateway_requests_total", "counter", "Requests ended, by status and cause");
     a_map_foreach (l, apps) {
         codes_print(b, a_map_entry(l, struct d_gw_app, by_key));
     }
-    head_print(b, "astra_gateway_request_seconds", "histogram", "From a request's head to its answer's end");
+    a_metric_head(b, "astra_gateway_request_seconds", "histogram",
+                  "From a request's head to its answer's end");
     a_map_foreach (l, apps) {
         histogram_print(b, a_map_entry(l, struct d_gw_app, by_key));
     }
-    head_print(b, "astra_gateway_resent_total", "counter", "Requests sent again to another endpoint");
+    a_metric_head(b, "astra_gateway_resent_total", "counter", "Requests sent again to another endpoint");
     a_map_foreach (l, apps) {
         const struct d_gw_app *a = a_map_entry(l, struct d_gw_app, by_key);
         row_print(b, "astra_gateway_resent_total", a);
         a_buf_addf(b, "} %llu\n", (unsigned long long)a->resent);
     }
-    head_print(b, "astra_gateway_in_flight", "gauge", "Requests sent to a replica and not answered");
+    a_metric_head(b, "astra_gateway_in_flight", "gauge", "Requests sent to a replica and not answered");
     a_map_foreach (l, apps) {
         const struct d_gw_app *a = a_map_entry(l, struct d_gw_app, by_key);
         row_print(b, "astra_gateway_in_flight", a);
         a_buf_addf(b, "} %lld\n", (long long)a->in_flight);
     }
-    head_print(b, "astra_gateway_queued", "gauge", "Requests that wait for a place");
+    a_metric_head(b, "astra_gateway_queued", "gauge", "Requests that wait for a place");
     a_map_foreach (l, apps) {
         const struct d_gw_app *a = a_map_entry(l, struct d_gw_app, by_key);
         row_print(b, "astra_gateway_queued", a);
@@ -165,18 +149,12 @@ void d_gw_totals_add(struct d_gw_totals *to, const struct d_gw_totals *from)
 #undef X
 }
 
-static void total_print(struct a_buf *b, const char *metric, const char *type, const char *help, uint64_t n)
-{
-    head_print(b, metric, type, help);
-    a_buf_addf(b, "%s %llu\n", metric, (unsigned long long)n);
-}
-
 void d_gw_totals_print(struct a_buf *b, const struct d_gw_totals *t)
 {
-#define X(field, metric, help) total_print(b, metric, "counter", help, t->field);
+#define X(field, metric, help) a_metric_print(b, metric, "counter", help, t->field);
     D_GW_COUNTERS(X)
 #undef X
-#define X(field, metric, help) total_print(b, metric, "gauge", help, t->field);
+#define X(field, metric, help) a_metric_print(b, metric, "gauge", help, t->field);
     D_GW_GAUGES(X)
 #undef X
 }

@@ -70,7 +70,5 @@ void d_gw_apps_print(struct a_buf *b, const struct a_map *apps);
 /* Of one sum over all workers. */
 void d_gw_totals_print(struct a_buf *b, const struct d_gw_totals *t);
 void d_gw_totals_add(struct d_gw_totals *to, const struct d_gw_totals *from);
-/* A label's value: backslash, quote and line end escaped. */
-void d_gw_label_print(struct a_buf *b, struct a_view value);
 
 #endif

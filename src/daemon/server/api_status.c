@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/metrics.h"
 #include "daemon/server/api.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -128,15 +129,10 @@ void api_handle_HEALTHZ(struct api_call *c)
 
 /* ---- metrics ---- */
 
-static void metric(struct a_buf *b, const char *name, const char *type, const char *help, uint64_t value)
-{
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, help, name, type, name, value);
-}
-
 static void metric_states(struct a_buf *b, const char *name, const char *help, const uint32_t *counts, int n,
                           const char *(*word)(int))
 {
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+    a_metric_head(b, name, "gauge", help);
     for (int i = 0; i < n; i++)
         a_buf_addf(b, "%s{state=\"%s\"} %" PRIu32 "\n", name, word(i), counts[i]);
 }
@@ -149,11 +145,6 @@ static void app_metric(struct a_buf *b, const char *name, const struct d_app *ap
     if (label != NULL)
         a_buf_addf(b, ",%s=\"%s\"", label, value);
     a_buf_addf(b, "} %.17g\n", n);
-}
-
-static void metric_head(struct a_buf *b, const char *name, const char *type, const char *help)
-{
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void metrics_app_units(struct a_buf *b, const struct d_app *app)
@@ -211,7 +202,7 @@ static void metrics_apps(struct api_call *c, struct a_buf *b)
          "Good answers among those that were not the client's own doing, over a window", metrics_app_success},
     };
     for (size_t i = 0; i < A_ARRAY_SIZE(all); i++) {
-        metric_head(b, all[i].name, all[i].type, all[i].help);
+        a_metric_head(b, all[i].name, all[i].type, all[i].help);
         a_map_foreach (l, &c->s->apps)
             all[i].print(b, a_map_entry(l, struct d_app, by_ref));
     }
@@ -227,7 +218,7 @@ static uint64_t list_count(const struct a_list *head)
 
 static void metrics_events(struct api_call *c, struct a_buf *b)
 {
-    metric_head(b, "astra_server_events_total", "counter", "Events since the start, by reason");
+    a_metric_head(b, "astra_server_events_total", "counter", "Events since the start, by reason");
     for (int i = 0; i < A_REASON_COUNT; i++)
         a_buf_addf(b, "astra_server_events_total{reason=\"%s\"} %" PRIu64 "\n",
                    a_reason_name((enum a_reason)i), c->s->event_counts[i]);
@@ -238,35 +229,38 @@ static void metrics_disk(struct api_call *c, struct a_buf *b)
     uint64_t free_bytes, total;
     if (sys_disk_free(c->s->options.data, &free_bytes, &total, NULL) != 0)
         return;
-    metric(b, "astra_server_disk_free_bytes", "gauge", "Free where the store and artifacts are", free_bytes);
-    metric(b, "astra_server_disk_bytes", "gauge", "Of that disk, in all", total);
+    a_metric_print(b, "astra_server_disk_free_bytes", "gauge", "Free where the store and artifacts are",
+                   free_bytes);
+    a_metric_print(b, "astra_server_disk_bytes", "gauge", "Of that disk, in all", total);
 }
 
 static void metrics_server(struct api_call *c, struct a_buf *b)
 {
     struct net_http_server_stats http;
     net_http_server_stats(c->api->http, &http);
-    metric(b, "astra_server_store_revision", "gauge", "Last committed revision of the store",
-           store_revision(c->s->store));
-    metric(b, "astra_server_store_read_only", "gauge", "1 while the store's disk is full",
-           store_is_read_only(c->s->store));
-    metric(b, "astra_server_store_failed_total", "counter", "Writes that the store could not make",
-           store_failures(c->s->store));
-    metric(b, "astra_server_connections", "gauge", "Starlink connections", list_count(&c->s->peers));
-    metric(b, "astra_server_gateways", "gauge", "Gateways connected", list_count(&c->s->gateways));
-    metric(b, "astra_server_gangs", "gauge", "Units being placed", sl_sched_gangs(&c->s->sched));
-    metric(b, "astra_server_releases", "gauge", "Claims being released", sl_sched_releases(&c->s->sched));
-    metric(b, "astra_server_stale_frames_total", "counter", "Frames of an older attach, dropped",
-           c->s->resource.stale);
-    metric(b, "astra_server_api_connections", "gauge", "Open API connections", http.connections_open);
-    metric(b, "astra_server_api_requests_total", "counter", "API requests", c->api->requests);
-    metric(b, "astra_server_api_refused_total", "counter", "API requests answered with a problem",
-           c->api->refused);
-    metric(b, "astra_server_api_malformed_total", "counter", "Requests that were no HTTP",
-           http.malformed_total);
-    metric(b, "astra_server_api_looked_total", "counter", "Apps and nodes looked at for lists and watches",
-           c->api->looked);
-    metric(b, "astra_server_api_watches", "gauge", "Open event streams", list_count(&c->api->streams));
+    a_metric_print(b, "astra_server_store_revision", "gauge", "Last committed revision of the store",
+                   store_revision(c->s->store));
+    a_metric_print(b, "astra_server_store_read_only", "gauge", "1 while the store's disk is full",
+                   store_is_read_only(c->s->store));
+    a_metric_print(b, "astra_server_store_failed_total", "counter", "Writes that the store could not make",
+                   store_failures(c->s->store));
+    a_metric_print(b, "astra_server_connections", "gauge", "Starlink connections", list_count(&c->s->peers));
+    a_metric_print(b, "astra_server_gateways", "gauge", "Gateways connected", list_count(&c->s->gateways));
+    a_metric_print(b, "astra_server_gangs", "gauge", "Units being placed", sl_sched_gangs(&c->s->sched));
+    a_metric_print(b, "astra_server_releases", "gauge", "Claims being released",
+                   sl_sched_releases(&c->s->sched));
+    a_metric_print(b, "astra_server_stale_frames_total", "counter", "Frames of an older attach, dropped",
+                   c->s->resource.stale);
+    a_metric_print(b, "astra_server_api_connections", "gauge", "Open API connections", http.connections_open);
+    a_metric_print(b, "astra_server_api_requests_total", "counter", "API requests", c->api->requests);
+    a_metric_print(b, "astra_server_api_refused_total", "counter", "API requests answered with a problem",
+                   c->api->refused);
+    a_metric_print(b, "astra_server_api_malformed_total", "counter", "Requests that were no HTTP",
+                   http.malformed_total);
+    a_metric_print(b, "astra_server_api_looked_total", "counter",
+                   "Apps and nodes looked at for lists and watches", c->api->looked);
+    a_metric_print(b, "astra_server_api_watches", "gauge", "Open event streams",
+                   list_count(&c->api->streams));
 }
 
 static void metrics_identity(const struct server *s, struct a_buf *b)
@@ -275,19 +269,19 @@ static void metrics_identity(const struct server *s, struct a_buf *b)
     int64_t left = 0;
     if (net_cert_read(a_buf_view(&s->authority.certificate), &own, NULL) == 0)
         left = ((int64_t)own.not_after_ms - (int64_t)sys_clock_wall_ms()) / 1000;
-    metric(b, "astra_server_certificates_issued_total", "counter",
-           "Certificates issued to nodes and gateways", s->authority.issued);
-    metric(b, "astra_server_certificates_expired", "gauge",
-           "Connected nodes and gateways whose certificate has ended; they are served as before",
-           d_peers_expired(s));
-    metric(b, "astra_server_certificate_seconds", "gauge", "Until the server's own certificate ends",
-           (uint64_t)A_MAX(left, 0));
-    metric(b, "astra_server_ca_rotations_total", "counter", "Rotations of the CA since the start",
-           s->authority.rotations);
-    metric(b, "astra_server_endpoints_foreign", "gauge",
-           "Endpoints left out of routing: at an address of no node of their unit", d_routes_foreign(s));
-    a_buf_add_str(b, "# HELP astra_server_refused_total Connections and frames refused, by reason\n"
-                     "# TYPE astra_server_refused_total counter\n");
+    a_metric_print(b, "astra_server_certificates_issued_total", "counter",
+                   "Certificates issued to nodes and gateways", s->authority.issued);
+    a_metric_print(b, "astra_server_certificates_expired", "gauge",
+                   "Connected nodes and gateways whose certificate has ended; they are served as before",
+                   d_peers_expired(s));
+    a_metric_print(b, "astra_server_certificate_seconds", "gauge", "Until the server's own certificate ends",
+                   (uint64_t)A_MAX(left, 0));
+    a_metric_print(b, "astra_server_ca_rotations_total", "counter", "Rotations of the CA since the start",
+                   s->authority.rotations);
+    a_metric_print(b, "astra_server_endpoints_foreign", "gauge",
+                   "Endpoints left out of routing: at an address of no node of their unit",
+                   d_routes_foreign(s));
+    a_metric_head(b, "astra_server_refused_total", "counter", "Connections and frames refused, by reason");
     for (int i = NET_REFUSAL_NONE + 1; i < NET_REFUSAL_COUNT; i++)
         a_buf_addf(b, "astra_server_refused_total{reason=\"%s\"} %" PRIu64 "\n",
                    net_refusal_name((enum net_refusal)i), s->refused[i]);
@@ -302,10 +296,11 @@ void api_handle_METRICS(struct api_call *c)
     metric_states(&b, "astra_server_units", "Units by state", n.units, A_UNIT_STATE_COUNT, unit_word);
     metric_states(&b, "astra_server_members", "Members by state", n.members, A_MEMBER_STATE_COUNT,
                   member_word);
-    metric(&b, "astra_server_nodes_cordoned", "gauge", "Nodes on which nothing new is placed", n.cordoned);
-    metric(&b, "astra_server_claims", "gauge", "Claims that nodes hold", n.claims);
-    metric(&b, "astra_server_apps", "gauge", "Apps", n.apps);
-    metric(&b, "astra_server_orphans", "gauge", "Apps that no store knows", n.orphans);
+    a_metric_print(&b, "astra_server_nodes_cordoned", "gauge", "Nodes on which nothing new is placed",
+                   n.cordoned);
+    a_metric_print(&b, "astra_server_claims", "gauge", "Claims that nodes hold", n.claims);
+    a_metric_print(&b, "astra_server_apps", "gauge", "Apps", n.apps);
+    a_metric_print(&b, "astra_server_orphans", "gauge", "Apps that no store knows", n.orphans);
     metrics_server(c, &b);
     metrics_identity(c->s, &b);
     metrics_disk(c, &b);

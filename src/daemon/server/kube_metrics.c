@@ -1,17 +1,13 @@
 /* astra_kube_*: clusters, what was read of them, and pools. */
 #include <inttypes.h>
 
+#include "base/metrics.h"
 #include "daemon/server/kube.h"
-
-static void head(struct a_buf *b, const char *name, const char *type, const char *help)
-{
-    a_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
 
 static void clusters_print(const struct d_kube *k, struct a_buf *b, const char *name,
                            enum d_kube_condition_type type, const char *help)
 {
-    head(b, name, "gauge", help);
+    a_metric_head(b, name, "gauge", help);
     a_map_foreach (l, &k->clusters) {
         const struct d_kube_cluster *c = a_map_entry(l, struct d_kube_cluster, link);
         a_buf_addf(b, "%s{cluster=\"%s\"} %d\n", name, c->name.s, c->conditions[type].status);
@@ -36,7 +32,7 @@ static struct kube_watch_counts counts_of(const struct d_kube_cluster *c)
 
 static void watches_print(const struct d_kube *k, struct a_buf *b)
 {
-    head(b, "astra_kube_watch_total", "counter", "What following the pods took and gave, by what");
+    a_metric_head(b, "astra_kube_watch_total", "counter", "What following the pods took and gave, by what");
     a_map_foreach (l, &k->clusters) {
         const struct d_kube_cluster *c = a_map_entry(l, struct d_kube_cluster, link);
         struct kube_watch_counts n = counts_of(c);
@@ -53,7 +49,7 @@ static void watches_print(const struct d_kube *k, struct a_buf *b)
 
 static void pools_print(const struct d_kube *k, struct a_buf *b)
 {
-    head(b, "astra_kube_pool_pods", "gauge", "Pods of a pool, by state; states overlap");
+    a_metric_head(b, "astra_kube_pool_pods", "gauge", "Pods of a pool, by state; states overlap");
     a_map_foreach (l, &k->pools) {
         const struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
         if (p->core == NULL)
@@ -69,12 +65,12 @@ static void pools_print(const struct d_kube *k, struct a_buf *b)
             a_buf_addf(b, "astra_kube_pool_pods{pool=\"%s\",state=\"%s\"} %u\n", p->spec.name.s,
                        rows[i].state, rows[i].n);
     }
-    head(b, "astra_kube_pool_demand", "gauge", "More pods that would let what waits be placed");
+    a_metric_head(b, "astra_kube_pool_demand", "gauge", "More pods that would let what waits be placed");
     a_map_foreach (l, &k->pools) {
         const struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
         a_buf_addf(b, "astra_kube_pool_demand{pool=\"%s\"} %u\n", p->spec.name.s, p->demand);
     }
-    head(b, "astra_kube_pool_requests_total", "counter", "Requests for pods, by how they ended");
+    a_metric_head(b, "astra_kube_pool_requests_total", "counter", "Requests for pods, by how they ended");
     a_map_foreach (l, &k->pools) {
         const struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
         a_buf_addf(b,
@@ -96,6 +92,6 @@ void d_kube_metrics(const struct server *s, struct a_buf *b)
                    "1 while the credentials can be opened");
     watches_print(k, b);
     pools_print(k, b);
-    head(b, "astra_kube_errors_total", "counter", "Answers of API servers that were refusals or none");
-    a_buf_addf(b, "astra_kube_errors_total %" PRIu64 "\n", k->errors);
+    a_metric_print(b, "astra_kube_errors_total", "counter",
+                   "Answers of API servers that were refusals or none", k->errors);
 }
