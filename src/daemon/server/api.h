@@ -119,6 +119,15 @@ struct wire_value *api_json_unit(const struct api *a, const struct d_app *app, c
 struct wire_value *api_json_node(const struct api *a, const struct sl_resource_node *node,
                                  struct a_arena *arena, bool full);
 struct wire_value *api_json_capacity(const struct a_capacity *c, struct a_arena *arena);
+/* A condition as people read it; texts are copied. */
+struct api_condition {
+    const char *type;
+    bool status;
+    const char *reason, *message; /* NULL = null */
+    uint64_t since_ms;            /* of the loop's clock; 0 = never */
+};
+struct wire_value *api_json_condition(const struct api *a, const struct api_condition *condition,
+                                      struct a_arena *arena);
 /* How requests ended over an hour and 30 days: api_top.c. */
 struct wire_value *api_json_success(const struct d_app *app, struct a_arena *arena);
 struct wire_value *api_json_event(const struct d_event *e, struct a_arena *arena);

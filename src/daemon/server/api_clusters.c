@@ -42,15 +42,13 @@ static struct wire_value *conditions_json(const struct api_call *c, const struct
     struct wire_value *list = wire_value_new_array(c->arena);
     for (int i = 0; i < D_KUBE_CONDITION_COUNT; i++) {
         const struct d_kube_condition *k = &kube->conditions[i];
-        struct wire_value *v = wire_value_new_object(c->arena);
-        if (k->reason == NULL)
-            continue;
-        wire_value_set_string(c->arena, v, "type", d_kube_condition_name((enum d_kube_condition_type)i));
-        wire_value_set_string(c->arena, v, "status", k->status ? "True" : "False");
-        wire_value_set_string(c->arena, v, "reason", k->reason);
-        wire_value_set_string(c->arena, v, "message", k->message);
-        api_set_time(c->arena, v, "since", api_wall_ms(c->api, k->since_ms));
-        wire_value_append(list, v);
+        const struct api_condition condition = {.type = d_kube_condition_name((enum d_kube_condition_type)i),
+                                                .status = k->status,
+                                                .reason = k->reason,
+                                                .message = k->message,
+                                                .since_ms = k->since_ms};
+        if (k->reason != NULL)
+            wire_value_append(list, api_json_condition(c->api, &condition, c->arena));
     }
     return list;
 }

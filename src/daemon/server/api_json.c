@@ -19,9 +19,26 @@ struct wire_value *api_json_capacity(const struct a_capacity *c, struct a_arena 
 }
 
 /* Empty texts become null: "no message" has one form. */
+static const char *text_or_null(const char *s)
+{
+    return s != NULL && s[0] != '\0' ? s : NULL;
+}
+
 static void set_text(struct a_arena *arena, struct wire_value *v, const char *key, const char *s)
 {
-    wire_value_set_string(arena, v, key, s != NULL && s[0] != '\0' ? s : NULL);
+    wire_value_set_string(arena, v, key, text_or_null(s));
+}
+
+struct wire_value *api_json_condition(const struct api *a, const struct api_condition *condition,
+                                      struct a_arena *arena)
+{
+    struct wire_value *v = wire_value_new_object(arena);
+    wire_value_set_string(arena, v, "type", condition->type);
+    wire_value_set_string(arena, v, "status", condition->status ? "True" : "False");
+    wire_value_set_string(arena, v, "reason", condition->reason);
+    wire_value_set_string(arena, v, "message", condition->message);
+    api_set_time(arena, v, "since", api_wall_ms(a, condition->since_ms));
+    return v;
 }
 
 /* ---- apps ---- */
@@ -31,13 +48,13 @@ static struct wire_value *conditions(const struct api *a, const struct unit_flee
 {
     struct wire_value *list = wire_value_new_array(arena);
     for (int i = 0; i < UNIT_CONDITION_COUNT; i++) {
-        struct wire_value *v = wire_value_new_object(arena);
-        wire_value_set_string(arena, v, "type", unit_condition_name((enum unit_condition_type)i));
-        wire_value_set_string(arena, v, "status", s->conditions[i].status ? "True" : "False");
-        wire_value_set_string(arena, v, "reason", a_reason_name(s->conditions[i].reason));
-        set_text(arena, v, "message", s->conditions[i].message);
-        api_set_time(arena, v, "since", api_wall_ms(a, s->conditions[i].since_ms));
-        wire_value_append(list, v);
+        const struct unit_condition *k = &s->conditions[i];
+        const struct api_condition condition = {.type = unit_condition_name((enum unit_condition_type)i),
+                                                .status = k->status,
+                                                .reason = a_reason_name(k->reason),
+                                                .message = text_or_null(k->message),
+                                                .since_ms = k->since_ms};
+        wire_value_append(list, api_json_condition(a, &condition, arena));
     }
     return list;
 }

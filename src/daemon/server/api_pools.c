@@ -10,13 +10,12 @@ static struct wire_value *conditions_json(const struct api_call *c, const struct
     struct wire_value *list = wire_value_new_array(c->arena);
     const struct kube_pool_condition *k = p->core != NULL ? kube_pool_conditions(p->core) : NULL;
     for (int i = 0; k != NULL && i < KUBE_CONDITION_COUNT; i++) {
-        struct wire_value *v = wire_value_new_object(c->arena);
-        wire_value_set_string(c->arena, v, "type", k[i].type);
-        wire_value_set_string(c->arena, v, "status", k[i].status ? "True" : "False");
-        wire_value_set_string(c->arena, v, "reason", k[i].reason != NULL ? k[i].reason : "");
-        wire_value_set_string(c->arena, v, "message", k[i].message);
-        api_set_time(c->arena, v, "since", api_wall_ms(c->api, k[i].since_ms));
-        wire_value_append(list, v);
+        const struct api_condition condition = {.type = k[i].type,
+                                                .status = k[i].status,
+                                                .reason = k[i].reason != NULL ? k[i].reason : "",
+                                                .message = k[i].message,
+                                                .since_ms = k[i].since_ms};
+        wire_value_append(list, api_json_condition(c->api, &condition, c->arena));
     }
     return list;
 }
