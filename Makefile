@@ -66,6 +66,11 @@ fresh:
 bench:
 	@bench/run $(or $(NAME),--list)
 
+# The container image, without a daemon and without root: build/image/astra.tar, an OCI layout that docker load takes, too.
+# NAME=registry.example/astra:1 says how it is called.
+image: all
+	@tools/image $(if $(NAME),--name $(NAME))
+
 install: all
 	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
 	@ninja -C $(BUILD)
@@ -84,4 +89,4 @@ fmt:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz build-cov
 
-.PHONY: all setup demo test test-kube lint sanitize fuzz sim soak fresh bench install docs pictures fmt clean
+.PHONY: all setup demo test test-kube lint sanitize fuzz sim soak fresh bench image install docs pictures fmt clean

@@ -2,6 +2,7 @@
 
 import re
 
+import kubeletlib
 import kubelib
 import pytest
 
@@ -20,6 +21,18 @@ def plane(etcd, tmp_path_factory):
     """The control plane that tests share who do it no harm."""
     with kubelib.ControlPlane("shared", tmp_path_factory.mktemp("plane"), etcd) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def kubelet(plane):
+    """A node of the shared control plane with the real kubelet; it has busybox, and what tests load."""
+    why = kubeletlib.why_not()
+    if why:
+        pytest.skip(why)
+    node = kubeletlib.Kubelet(plane, images=[kubeletlib.busybox()])
+    with node:
+        yield node
+    assert node.leftovers() == []
 
 
 @pytest.fixture

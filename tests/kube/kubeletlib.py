@@ -127,6 +127,16 @@ class Image:
                 tar.addfile(entry, io.BytesIO(data))
 
 
+class Archive:
+    """An image that lies in a file already, such as that of tools/image."""
+
+    def __init__(self, name, path):
+        self.name, self.path = name, Path(path)
+
+    def write(self, path):
+        shutil.copyfile(self.path, path)
+
+
 def busybox(name="astra.local/busybox:1"):
     links = {
         f"/bin/{word}": ("link", "/bin/busybox")
@@ -163,7 +173,7 @@ class Kubelet:
         self.caretaker.__enter__()
         try:
             self._start_containerd()
-            self._import([pause(self.folder), *self.images])
+            self.load([pause(self.folder), *self.images])
             self._start_kubelet()
         except BaseException:
             self.__exit__()
@@ -223,7 +233,8 @@ class Kubelet:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             return False
 
-    def _import(self, images):
+    def load(self, images):
+        """More images; those of the start are loaded already."""
         for image in images:
             archive = self.folder / "image.tar"
             image.write(archive)

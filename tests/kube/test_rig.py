@@ -39,17 +39,6 @@ def runner(plane):
         assert {key for key, _ in node.refused} <= {"test-refuses-a-stranger/p"}
 
 
-@pytest.fixture(scope="session")
-def kubelet(plane):
-    why = kubeletlib.why_not()
-    if why:
-        pytest.skip(why)
-    node = kubeletlib.Kubelet(plane, images=[kubeletlib.busybox()])
-    with node:
-        yield node
-    assert node.leftovers() == []
-
-
 def gone_after(plane, name, namespace, grace_s=None):
     began = time.monotonic()
     plane.api.delete("pods", name, namespace, grace_s)
