@@ -68,17 +68,36 @@ struct d_kube_cluster {
     struct d_kube_condition conditions[D_KUBE_CONDITION_COUNT];
 };
 
-/* Our pods of one namespace, and what else is applied there. */
-struct d_kube_follow {
-    struct a_list link;
+/* Who follows a collection; used from d_kube_stream_start() on, the texts during it only. */
+struct d_kube_stream_options {
+    const struct kube_kind *kind;
+    const char *path, *selector; /* of the collection; of labels, NULL = all */
+    bool may_be_missing;         /* 403 and 404 say nothing of the cluster */
+    void (*changed)(void *ctx, const struct kube_change *change);
+    void (*synced)(void *ctx);
+    void (*stale)(void *ctx, const char *reason);
+    void *ctx;
+};
+
+/* A watch core and the request that it asked for. */
+struct d_kube_stream {
     struct d_kube_cluster *cluster;
-    char *namespace;
+    struct d_kube_stream_options options;
+    char *path, *selector;
     struct kube_watch *core;
     struct net_web_call *call;
     uint64_t request;
     bool is_watch, opened;
     struct kube_lines lines;
     struct sys_timer timer;
+};
+
+/* Our pods of one namespace, and what else is applied there. */
+struct d_kube_follow {
+    struct a_list link;
+    struct d_kube_cluster *cluster;
+    char *namespace;
+    struct d_kube_stream stream;
     struct net_web_call *secret; /* the join token on its way */
     bool secret_done;
     struct sys_timer secret_timer;
@@ -186,6 +205,13 @@ typedef void d_kube_checked(void *ctx, const char *version, const struct a_error
 void d_kube_check(struct server *s, const struct kube_access *access, d_kube_checked *done, void *ctx);
 
 void d_kube_checks_stop(struct server *s);
+
+/* ---- kube_stream.c ---- */
+
+/* Follows until it is stopped; nothing is told from within either call. The cluster has `web`. */
+void d_kube_stream_start(struct d_kube_stream *f, struct d_kube_cluster *c,
+                         const struct d_kube_stream_options *options);
+void d_kube_stream_stop(struct d_kube_stream *f); /* safe on a zeroed one */
 
 /* ---- kube_follow.c ---- */
 

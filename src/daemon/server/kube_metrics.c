@@ -19,7 +19,8 @@ static struct kube_watch_counts counts_of(const struct d_kube_cluster *c)
 {
     struct kube_watch_counts sum = {0};
     a_list_foreach (l, &c->follows) {
-        struct kube_watch_counts n = kube_watch_counts(a_list_entry(l, struct d_kube_follow, link)->core);
+        struct kube_watch_counts n =
+            kube_watch_counts(a_list_entry(l, struct d_kube_follow, link)->stream.core);
         sum.lists += n.lists;
         sum.watches += n.watches;
         sum.events += n.events;

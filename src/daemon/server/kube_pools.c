@@ -129,8 +129,8 @@ static void action_carry_out(struct d_kube_pool *p, const struct kube_pool_actio
 static bool is_over(const struct d_kube_pool *p)
 {
     const struct d_kube_follow *f = d_kube_follow_of(p);
-    return p->deleting && f != NULL && kube_watch_is_synced(f->core) && kube_pool_count(p->core) == 0 &&
-           a_list_empty(&p->requests) && d_kube_guards_are_gone(p);
+    return p->deleting && f != NULL && kube_watch_is_synced(f->stream.core) &&
+           kube_pool_count(p->core) == 0 && a_list_empty(&p->requests) && d_kube_guards_are_gone(p);
 }
 
 static void timer_set(struct d_kube_pool *p)
