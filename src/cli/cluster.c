@@ -12,6 +12,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/terminal.h"
+#include "unit/app_schema.h"
 
 #define FILE_MAX (1u << 20)
 #define POLL_MS 500
@@ -259,6 +260,7 @@ static int undrain_run(struct cli_call *c, struct a_error *reterr)
 
 struct manifests_args {
     const char *kube_namespace, *service_account;
+    bool crds;
 };
 
 static const struct cli_option manifests_options[] = {
@@ -266,6 +268,8 @@ static const struct cli_option manifests_options[] = {
      "where the pools are (default astra)", false},
     {"service-account", 0, CLI_TEXT, offsetof(struct manifests_args, service_account), "NAME",
      "that Astra uses (default astra)", false},
+    {"crds", 0, CLI_FLAG, offsetof(struct manifests_args, crds), NULL,
+     "also the custom resources App and Pool, and the rights to follow them in all namespaces", false},
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
 };
 
@@ -275,7 +279,8 @@ static int manifests_run(struct cli_call *c, struct a_error *reterr)
     const struct manifests_args *args = c->args;
     const struct kube_manifest_options options = {
         .namespace = args->kube_namespace != NULL ? args->kube_namespace : "astra",
-        .service_account = args->service_account};
+        .service_account = args->service_account,
+        .app = args->crds ? &unit_app_schema : NULL};
     struct wire_value *list = kube_manifests_make(c->arena, &options);
     A_BUF_AUTO struct a_buf b = {0};
     (void)reterr;

@@ -1,5 +1,6 @@
 #include "kube/manifests.h"
 
+#include "kube/crd.h"
 #include "kube/objects_make.h"
 
 #define MEMBERS_FIRST 20000
@@ -8,17 +9,28 @@
 
 /* ---- what an operator applies ---- */
 
-/* One row is one rule of the role: what the server really calls. `name` NULL = any of that kind. */
-static const struct {
+/* One row is one rule of a role: what the server really calls. `name` NULL = any of that kind. */
+struct rule {
     const char *group, *resource, *name;
     const char *verbs[7];
-} rules[] = {
+};
+
+/* In the namespace of the pools. */
+static const struct rule rules[] = {
     {"", "pods", NULL, {"get", "list", "watch", "create", "patch", "delete"}},
     {"", "secrets", NULL, {"create"}}, /* a name cannot be asked for here: it does not exist yet */
     {"", "secrets", KUBE_JOIN_SECRET, {"get", "patch"}},
     {"coordination.k8s.io", "leases", NULL, {"get", "create", "update"}},
     {"networking.k8s.io", "networkpolicies", NULL, {"create", "patch", "delete"}},
     {"policy", "poddisruptionbudgets", NULL, {"create", "patch", "delete"}},
+};
+
+/* In all namespaces: who applies an App or a Pool chooses where. Patched are the finalizer and the status. */
+static const struct rule custom_rules[] = {
+    {KUBE_CUSTOM_GROUP, "apps", NULL, {"get", "list", "watch", "patch"}},
+    {KUBE_CUSTOM_GROUP, "pools", NULL, {"get", "list", "watch", "patch"}},
+    {KUBE_CUSTOM_GROUP, "apps/status", NULL, {"patch"}},
+    {KUBE_CUSTOM_GROUP, "pools/status", NULL, {"patch"}},
 };
 
 static struct wire_value *namespace_make(struct make *m, const char *name)
@@ -40,33 +52,51 @@ static struct wire_value *token_make(struct make *m, const char *account, const 
     return v;
 }
 
-static struct wire_value *role_make(struct make *m, const char *account, const char *namespace)
+/* `namespace` NULL = a ClusterRole. */
+static struct wire_value *role_make(struct make *m, const char *name, const char *namespace,
+                                    const struct rule *given, size_t n)
 {
-    struct wire_value *v = make_kind(m, "rbac.authorization.k8s.io/v1", "Role", account, namespace);
+    struct wire_value *v = make_kind(m, "rbac.authorization.k8s.io/v1",
+                                     namespace != NULL ? "Role" : "ClusterRole", name, namespace);
     struct wire_value *list = make_array(m, v, "rules");
-    for (size_t i = 0; i < A_ARRAY_SIZE(rules); i++) {
+    for (size_t i = 0; i < n; i++) {
         struct wire_value *rule = make_item(m, list);
-        make_texts(m, rule, "apiGroups", (const char *const[]){rules[i].group, NULL});
-        make_texts(m, rule, "resources", (const char *const[]){rules[i].resource, NULL});
-        if (rules[i].name != NULL)
-            make_texts(m, rule, "resourceNames", (const char *const[]){rules[i].name, NULL});
-        make_texts(m, rule, "verbs", rules[i].verbs);
+        make_texts(m, rule, "apiGroups", (const char *const[]){given[i].group, NULL});
+        make_texts(m, rule, "resources", (const char *const[]){given[i].resource, NULL});
+        if (given[i].name != NULL)
+            make_texts(m, rule, "resourceNames", (const char *const[]){given[i].name, NULL});
+        make_texts(m, rule, "verbs", given[i].verbs);
     }
     return v;
 }
 
-static struct wire_value *binding_make(struct make *m, const char *account, const char *namespace)
+/* Binds `role` (a ClusterRole where `cluster`) to the account of the namespace. */
+static struct wire_value *binding_make(struct make *m, const char *name, bool cluster, const char *role,
+                                       const char *account, const char *namespace)
 {
-    struct wire_value *v = make_kind(m, "rbac.authorization.k8s.io/v1", "RoleBinding", account, namespace);
+    struct wire_value *v =
+        make_kind(m, "rbac.authorization.k8s.io/v1", cluster ? "ClusterRoleBinding" : "RoleBinding", name,
+                  cluster ? NULL : namespace);
     struct wire_value *ref = make_object(m, v, "roleRef"),
                       *subject = make_item(m, make_array(m, v, "subjects"));
     wire_value_set_string(m->arena, ref, "apiGroup", "rbac.authorization.k8s.io");
-    wire_value_set_string(m->arena, ref, "kind", "Role");
-    wire_value_set_string(m->arena, ref, "name", account);
+    wire_value_set_string(m->arena, ref, "kind", cluster ? "ClusterRole" : "Role");
+    wire_value_set_string(m->arena, ref, "name", role);
     wire_value_set_string(m->arena, subject, "kind", "ServiceAccount");
     wire_value_set_string(m->arena, subject, "name", account);
     wire_value_set_string(m->arena, subject, "namespace", namespace);
     return v;
+}
+
+static void custom_make(struct make *m, struct wire_value *list, const struct wire_schema *app,
+                        const char *account, const char *namespace)
+{
+    const char *role = "astra-custom-resources";
+    const char *binding = a_arena_printf(m->arena, "%s-%s-%s", role, namespace, account);
+    wire_value_foreach(crd, kube_crds_make(m->arena, app))
+        wire_value_append(list, wire_value_copy(m->arena, crd));
+    wire_value_append(list, role_make(m, role, NULL, custom_rules, A_ARRAY_SIZE(custom_rules)));
+    wire_value_append(list, binding_make(m, binding, true, role, account, namespace));
 }
 
 struct wire_value *kube_manifests_make(struct a_arena *arena, const struct kube_manifest_options *options)
@@ -77,8 +107,10 @@ struct wire_value *kube_manifests_make(struct a_arena *arena, const struct kube_
     wire_value_append(list, namespace_make(&m, options->namespace));
     wire_value_append(list, make_kind(&m, "v1", "ServiceAccount", account, options->namespace));
     wire_value_append(list, token_make(&m, account, options->namespace));
-    wire_value_append(list, role_make(&m, account, options->namespace));
-    wire_value_append(list, binding_make(&m, account, options->namespace));
+    wire_value_append(list, role_make(&m, account, options->namespace, rules, A_ARRAY_SIZE(rules)));
+    wire_value_append(list, binding_make(&m, account, false, account, account, options->namespace));
+    if (options->app != NULL)
+        custom_make(&m, list, options->app, account, options->namespace);
     return list;
 }
 

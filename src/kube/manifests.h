@@ -8,10 +8,14 @@
 struct kube_manifest_options {
     const char *namespace;       /* where the pools are */
     const char *service_account; /* NULL = "astra" */
+    const struct wire_schema
+        *app; /* the App's table: with the custom resources App and Pool; NULL = without */
 };
 
 /* An array: Namespace, ServiceAccount and a Secret with a token of it (without an end), Role and RoleBinding
- * with what the server really calls and no more. Nothing of it but the Namespace is cluster-wide. */
+ * with what the server really calls and no more. Nothing of it but the Namespace is cluster-wide. With `app`
+ * also the CustomResourceDefinitions, and a ClusterRole with a binding that lets the account read these two
+ * kinds everywhere and write their finalizers and status. */
 struct wire_value *kube_manifests_make(struct a_arena *arena, const struct kube_manifest_options *options);
 
 /* For one pool: who may reach its members (pods of pools of the same installation, and the gateways) and that

@@ -13,7 +13,7 @@
  *     max: 40
  *     template: {spec: {nodeSelector: {gpu: l40s}, tolerations: [{key: gpu, operator: Exists}]}}
  *
- * One table (kube_pool_schema) is the checker, the defaults and, later, the CRD. Of the pod template the
+ * One table (kube_pool_schema) is the checker, the defaults and the CRD. Of the pod template the
  * parts that Astra does not own are passed through; what Astra owns is refused by name, with the field that
  * is meant. */
 #ifndef KUBE_POOL_SPEC_H

@@ -153,7 +153,7 @@ static const struct wire_field autoscaling_fields[] = {
 };
 
 static const struct wire_field placement_fields[] = {
-    {"clusters", WIRE_LIST, ROUTE, NOT_YET(STARLINK), .fallback = "[]", .item = WIRE_LABEL,
+    {"clusters", WIRE_LIST, ROUTE, NOT_YET(STARLINK), .fallback = "[]", .item = WIRE_LABEL, .key = "",
      .doc = "only these; [] = all"},
     {"require", WIRE_MAP, ROUTE, NOT_YET(STARLINK), .fallback = "{}", .item = WIRE_STRING,
      .doc = "node labels that must match"},
@@ -249,15 +249,15 @@ static const struct wire_field spec_fields[] = {
      .doc = "on PYTHONPATH of every member"},
     {"models", WIRE_MAP, REPLACE, .fallback = "{}", .item = WIRE_OBJECT, .fields = model_fields,
      .doc = "models by the name that the code uses"},
-    {"env", WIRE_LIST, REPLACE, .fallback = "[]", .item = WIRE_OBJECT, .fields = env_fields,
+    {"env", WIRE_LIST, REPLACE, .fallback = "[]", .item = WIRE_OBJECT, .fields = env_fields, .key = "name",
      .doc = "set where Ray starts"},
     {"files", WIRE_LIST, REPLACE, NOT_YET(LATER), .fallback = "[]", .item = WIRE_OBJECT,
-     .fields = file_fields, .doc = "small files"},
+     .fields = file_fields, .key = "path", .doc = "small files"},
     {"mounts", WIRE_LIST, REPLACE, NOT_YET(KUBE), .fallback = "[]", .item = WIRE_OBJECT,
-     .fields = mount_fields, .doc = "mounts that a pool offers"},
+     .fields = mount_fields, .key = "path", .doc = "mounts that a pool offers"},
     {"head", WIRE_OBJECT, REPLACE, .fallback = "{}", .fields = head_fields, .doc = "the unit's Ray head"},
     {"workers", WIRE_LIST, REPLACE, .fallback = "[]", .item = WIRE_OBJECT, .fields = worker_fields, .max = 20,
-     .doc = "groups of workers; [] = the head serves"},
+     .key = "name", .doc = "groups of workers; [] = the head serves"},
     {"placement", WIRE_OBJECT, ROUTE, .fallback = "{}", .fields = placement_fields, .doc = "where units go"},
     {"rollout", WIRE_OBJECT, ROUTE, .fallback = "{}", .fields = rollout_fields,
      .doc = "how revisions replace one another"},

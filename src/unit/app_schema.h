@@ -1,5 +1,5 @@
-/* The App's schema: one table for the checker, the defaults, the update classes, `astra render`, OpenAPI and,
- * later, the CRD. Every field has exactly one type, a default, an update class and, if it does not work yet,
+/* The App's schema: one table for the checker, the defaults, the update classes, `astra render`, OpenAPI and
+ * the CRD. Every field has exactly one type, a default, an update class and, if it does not work yet,
  * the capability that brings it to life; such a field is refused by name when its value differs from its
  * default. */
 #ifndef UNIT_APP_SCHEMA_H

@@ -72,6 +72,8 @@ struct wire_field {
     const char *const *words;
     enum wire_kind item;
     const struct wire_field *fields; /* ends with name == NULL */
+    const char *key; /* WIRE_LIST: the member that tells its items apart, "" = they are a set: who applies
+                        parts of an object owns items of such a list; NULL = the list is one value */
     const char *doc;
 };
 

@@ -14,6 +14,7 @@ GROUPS = {
     "roles": "apis/rbac.authorization.k8s.io/v1", "rolebindings": "apis/rbac.authorization.k8s.io/v1",
     "clusterroles": "apis/rbac.authorization.k8s.io/v1", "clusterrolebindings": "apis/rbac.authorization.k8s.io/v1",
     "customresourcedefinitions": "apis/apiextensions.k8s.io/v1", "priorityclasses": "apis/scheduling.k8s.io/v1",
+    "apps": "apis/astra-ray.dev/v1alpha1", "pools": "apis/astra-ray.dev/v1alpha1",
 }  # fmt: skip
 CLUSTER_WIDE = {
     "nodes", "namespaces", "clusterroles", "clusterrolebindings", "customresourcedefinitions", "priorityclasses",
