@@ -25,7 +25,11 @@ def test_a_whole_cluster_is_emptied(disaster_world):
         wait_for("it to be empty still", lambda: world.api("GET", "/clusters/cluster-1")["nodeStates"] == {"DRAINED": 3}, 20)
         assert world.api("GET", "/clusters/cluster-1")["cordoned"] == 3
         assert world.api("GET", "/clusters/cluster-2")["cordoned"] == 0
+        world.hold("cluster-1-node-2")  # away when the cluster is taken back
+        wait_for("its connection to be closed", lambda: sum(n["connected"] for n in world.api("GET", "/nodes")["items"]) == 5, 10)
         assert world.run("cluster", "undrain", "cluster-1").returncode == 0
+        wait_for("the return of the others", lambda: world.api("GET", "/clusters/cluster-1")["nodeStates"].get("UP") == 2, 20)
+        world.release("cluster-1-node-2")
         wait_for("its return", lambda: world.api("GET", "/clusters/cluster-1")["nodeStates"] == {"UP": 3}, 20)
         assert world.api("GET", "/clusters/cluster-1")["cordoned"] == 0
         assert world.run("cluster", "drain", "nowhere").returncode == 1
