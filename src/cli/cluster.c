@@ -5,17 +5,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/progress.h"
+#include "cli/drain_wait.h"
 #include "cli/table.h"
 #include "kube/kubeconfig.h"
 #include "kube/manifests.h"
-#include "sys/clock.h"
 #include "sys/file.h"
-#include "sys/terminal.h"
 #include "unit/app_schema.h"
 
 #define FILE_MAX (1u << 20)
-#define POLL_MS 500
 #define TIMEOUT_MS (60ull * 60 * 1000)
 
 /* ---- add ---- */
@@ -198,44 +195,24 @@ static int64_t claims_of(const struct wire_value *cluster)
     return wire_value_int(wire_value_get(cluster, "claims"), 0);
 }
 
-static int drain_wait(struct cli_call *c, struct wire_value **v, struct a_error *reterr)
+static bool is_empty(struct a_arena *arena, const struct wire_value *cluster, const char **ret_left)
 {
-    const struct drain_args *args = c->args;
-    uint64_t end = sys_clock_mono_ms() + (args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS);
-    const char *path = cli_path(c, "/v1/clusters/{}", c->words.items[0], NULL);
-    struct cli_progress progress;
-    int64_t said = -1;
-    cli_progress_init(&progress, c->json);
-    sys_interrupt_catch();
-    for (;;) {
-        int rc = cli_get(c, path, v, reterr);
-        if (rc != 0 && rc != -ECONNREFUSED && rc != -ECONNRESET && rc != -ETIMEDOUT)
-            return rc;
-        if (rc == 0 && claims_of(*v) == 0)
-            return 0;
-        if (rc == 0 && claims_of(*v) != said)
-            cli_progress_say(&progress, "%s %s: %" PRId64 " members left", cli_clock(c->arena, NULL),
-                             c->words.items[0], said = claims_of(*v));
-        if (sys_clock_mono_ms() >= end)
-            return a_fail(reterr, -ETIMEDOUT, A_CODE_TIMEOUT, "%s is not empty yet; it goes on",
-                          c->words.items[0]);
-        if (!cli_sleep_ms(POLL_MS))
-            return -EINTR;
-    }
+    *ret_left = a_arena_printf(arena, "%" PRId64 " members", claims_of(cluster));
+    return claims_of(cluster) == 0;
 }
 
 static int drain_run(struct cli_call *c, struct a_error *reterr)
 {
     const struct drain_args *args = c->args;
+    const struct cli_drain drain = {.path = cli_path(c, "/v1/clusters/{}", c->words.items[0], NULL),
+                                    .name = c->words.items[0],
+                                    .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS,
+                                    .is_empty = is_empty};
     struct wire_value *v;
     const char *path = cli_path(c, "/v1/clusters/{}/drain", c->words.items[0], NULL);
     int rc = cli_request(c, "POST", path, NULL, NULL, &v, reterr);
     if (rc == 0 && args->wait)
-        rc = drain_wait(c, &v, reterr);
-    if (rc == -EINTR) {
-        fprintf(stderr, "\nastra cluster drain: not waiting any longer; it goes on\n");
-        return CLI_EXIT_INTERRUPTED;
-    }
+        rc = cli_drain_wait(c, &drain, &v, reterr);
     if (rc == 0 && c->json)
         cli_print_json(v);
     else if (rc == 0)

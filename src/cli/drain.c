@@ -1,15 +1,11 @@
 /* astra drain, cordon, uncordon: taking nodes out of use and back. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/progress.h"
-#include "sys/clock.h"
-#include "sys/terminal.h"
+#include "cli/drain_wait.h"
 
-#define POLL_MS 300
 #define TIMEOUT_MS (30ull * 60 * 1000)
 
 struct args {
@@ -41,55 +37,31 @@ static int node_command(struct cli_call *c, const struct wire_value *node, const
     return cli_request(c, "POST", path, NULL, NULL, ret, reterr);
 }
 
-static const char *claims_text(struct a_arena *arena, const struct wire_value *node)
-{
-    const char *text = "";
-    wire_value_foreach(k, wire_value_get(node, "claims")) text =
-        a_arena_printf(arena, "%s %s/%s (%s)", text, cli_cell(arena, k, "unit"), cli_cell(arena, k, "member"),
-                       cli_cell(arena, k, "memberState"));
-    return text;
-}
-
 static bool is_drained(const struct wire_value *node)
 {
     return strcmp(wire_value_string(wire_value_get(node, "state"), ""), "DRAINED") == 0 &&
            wire_value_count(wire_value_get(node, "claims")) == 0;
 }
 
-static int timed_out(struct cli_call *c, const char *name, const char *left, uint64_t timeout_ms,
-                     struct a_error *reterr)
+static bool is_empty(struct a_arena *arena, const struct wire_value *node, const char **ret_left)
 {
-    return a_fail(reterr, -ETIMEDOUT, A_CODE_TIMEOUT,
-                  "%s is not drained after %" PRIu64 " s; it goes on; left:%s", name, timeout_ms / 1000,
-                  left[0] != '\0' ? left : a_arena_printf(c->arena, " nothing"));
+    const char *text = "";
+    wire_value_foreach(k, wire_value_get(node, "claims")) text =
+        a_arena_printf(arena, "%s%s%s/%s (%s)", text, text[0] != '\0' ? ", " : "", cli_cell(arena, k, "unit"),
+                       cli_cell(arena, k, "member"), cli_cell(arena, k, "memberState"));
+    *ret_left = text;
+    return is_drained(node);
 }
 
-static int drain_wait(struct cli_call *c, const struct wire_value *node, struct wire_value **ret,
-                      struct a_error *reterr)
+static int drain_wait(struct cli_call *c, struct wire_value **node, struct a_error *reterr)
 {
     const struct args *args = c->args;
-    const char *name = name_of(c->arena, node), *said = "";
-    const char *path = cli_path(c, "/v1/nodes/{}", wire_value_string(wire_value_get(node, "id"), ""), NULL);
-    uint64_t start = sys_clock_mono_ms(), timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS;
-    struct cli_progress progress;
-    cli_progress_init(&progress, c->json);
-    sys_interrupt_catch();
-    for (;;) {
-        int rc = cli_get(c, path, ret, reterr);
-        if (sys_interrupted() || (rc == 0 && is_drained(*ret)))
-            return sys_interrupted() ? -EINTR : 0;
-        if (rc != 0 && rc != -ECONNREFUSED && rc != -ECONNRESET && rc != -ETIMEDOUT)
-            return rc;
-        const char *left = rc == 0 ? claims_text(c->arena, *ret) : said;
-        if (strcmp(left, said) != 0)
-            cli_progress_say(&progress, "%s %s:%s", cli_clock(c->arena, NULL), name,
-                             left[0] != '\0' ? left : " nothing left");
-        said = left;
-        if (sys_clock_mono_ms() - start >= timeout_ms)
-            return timed_out(c, name, left, timeout_ms, reterr);
-        if (!cli_sleep_ms(POLL_MS))
-            return -EINTR;
-    }
+    const char *id = wire_value_string(wire_value_get(*node, "id"), "");
+    const struct cli_drain drain = {.path = cli_path(c, "/v1/nodes/{}", id, NULL),
+                                    .name = name_of(c->arena, *node),
+                                    .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS,
+                                    .is_empty = is_empty};
+    return cli_drain_wait(c, &drain, node, reterr);
 }
 
 static int drain_run(struct cli_call *c, struct a_error *reterr)
@@ -104,11 +76,7 @@ static int drain_run(struct cli_call *c, struct a_error *reterr)
     if (rc == 0)
         rc = node_command(c, node, "drain", &node, reterr);
     if (rc == 0 && args->wait)
-        rc = drain_wait(c, node, &node, reterr);
-    if (rc == -EINTR) {
-        fprintf(stderr, "\nastra drain: not waiting any longer; it goes on\n");
-        return CLI_EXIT_INTERRUPTED;
-    }
+        rc = drain_wait(c, &node, reterr);
     if (rc != 0)
         return rc;
     if (c->json)
