@@ -1,10 +1,12 @@
-/* astra cluster add|ls|rm|drain|undrain|manifests: Kubernetes clusters, and whole clusters of any kind. */
+/* astra cluster add|set|ls|rm|drain|undrain|manifests: Kubernetes clusters, and whole clusters of any kind.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/cluster_set.h"
 #include "cli/drain_wait.h"
 #include "cli/table.h"
 #include "kube/kubeconfig.h"
@@ -20,6 +22,7 @@
 struct add_args {
     const char *kubeconfig, *context, *image, *join_address, *network, *service_account;
     bool no_check;
+    struct cli_limits limits;
 };
 
 static const struct cli_option add_options[] = {
@@ -35,6 +38,7 @@ static const struct cli_option add_options[] = {
      false},
     {"no-check", 0, CLI_FLAG, offsetof(struct add_args, no_check), NULL,
      "store it without asking its API server first", false},
+    CLI_LIMITS_OPTIONS(struct add_args, limits),
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
 };
 
@@ -101,6 +105,12 @@ static int add_run(struct cli_call *c, struct a_error *reterr)
     const char *path = cli_path(c, args->no_check ? "/v1/clusters/{}?check=false" : "/v1/clusters/{}",
                                 c->words.items[0], NULL);
     rc = cli_request(c, "PUT", path, body, NULL, &v, reterr);
+    if (rc == 0 && cli_limits_given(&args->limits)) {
+        struct wire_value *limits;
+        rc = cli_limits_put(c, &args->limits, &limits, reterr);
+        if (rc == 0)
+            wire_value_set(c->arena, v, "limits", limits);
+    }
     if (rc == 0 && c->json)
         cli_print_json(v);
     else if (rc == 0)
@@ -108,6 +118,17 @@ static int add_run(struct cli_call *c, struct a_error *reterr)
                access.server, kube_credentials_name(access.credentials));
     return rc;
 }
+
+/* ---- set ---- */
+
+struct set_args {
+    struct cli_limits limits;
+};
+
+static const struct cli_option set_options[] = {
+    CLI_LIMITS_OPTIONS(struct set_args, limits),
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
+};
 
 /* ---- ls ---- */
 
@@ -293,6 +314,14 @@ int cli_cluster(int argc, char **argv)
                  "them.\nIt asks the API server whether they suffice: `astra cluster manifests` prints what "
                  "does.\n",
          .run = add_run},
+        {.name = "cluster set",
+         .words = "NAME",
+         .about = "Sets limits and price of a cluster of any kind; none takes one away",
+         .min_words = 1,
+         .max_words = 1,
+         .options = set_options,
+         .args_size = sizeof(struct set_args),
+         .run = cli_cluster_set_run},
         {.name = "cluster ls", .about = "Lists the Kubernetes clusters that were added", .run = ls_run},
         {.name = "cluster rm",
          .words = "NAME",

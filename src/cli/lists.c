@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/cluster_set.h"
 #include "cli/table.h"
 
 struct args {
@@ -196,11 +197,11 @@ static int clusters_run(struct cli_call *c, struct a_error *reterr)
     int rc = items_get(c, "/v1/clusters", &clusters, reterr);
     if (rc != 0 || c->json)
         return rc;
-    cli_table_row(&t, "CLUSTER", "NODES", "UNITS", "CLAIMS", "CPU FREE", "MEMORY FREE", NULL);
+    cli_table_row(&t, "CLUSTER", "NODES", "UNITS", "CLAIMS", "CPU FREE", "MEMORY FREE", "LIMITS", NULL);
     wire_value_foreach(k, clusters) cli_table_row(
         &t, cli_cell(c->arena, k, "name"), counts_text(c->arena, wire_value_get(k, "nodeStates")),
         cli_cell(c->arena, k, "units"), cli_cell(c->arena, k, "claims"), share(c->arena, k, "cpu"),
-        share(c->arena, k, "memory"), NULL);
+        share(c->arena, k, "memory"), cli_limits_text(c->arena, wire_value_get(k, "limits")), NULL);
     cli_print_table(&t);
     return 0;
 }

@@ -56,6 +56,7 @@ void kube_pool_free(struct kube_pool *p)
     a_free(p->refused);
     a_free(p->quota);
     a_free(p->stale_reason);
+    a_free(p->limit);
     a_free(p->actions);
     a_free(p);
 }
@@ -315,6 +316,10 @@ static void spec_take(struct kube_pool *p, const struct kube_pool_event *e)
     p->have_spec = true;
     p->min = A_MIN(e->spec.min, e->spec.max);
     p->max = e->spec.max;
+    p->headroom = e->spec.headroom;
+    a_free(a_steal(&p->limit));
+    if (e->spec.limit.len > 0)
+        text_set(&p->limit, e->spec.limit);
     p->surge = e->spec.surge > 0 ? e->spec.surge : A_MAX(e->spec.max / 10, POOL_SURGE_MIN);
     p->grace_ms = e->spec.grace_ms;
     if (!a_view_is(e->spec.template, p->template)) {
@@ -392,6 +397,11 @@ uint64_t kube_pool_deadline(const struct kube_pool *p)
 struct kube_pool_status kube_pool_status(const struct kube_pool *p)
 {
     return p->status;
+}
+
+bool kube_pool_is_known(const struct kube_pool *p)
+{
+    return p->known;
 }
 
 size_t kube_pool_count(const struct kube_pool *p)

@@ -22,7 +22,8 @@
 
 enum kube_pool_event_type {
     KUBE_POOL_TICK,
-    KUBE_POOL_SPEC, /* min, max, surge, grace, template digest: also the first event, and after each change */
+    KUBE_POOL_SPEC, /* min, max, headroom, surge, grace, template digest: also the first event, and after each
+                       change */
     KUBE_POOL_POD,  /* a row of the watch, as it is */
     KUBE_POOL_GONE, /* the row went away */
     KUBE_POOL_NODE, /* what Starlink knows of the node of a pod, after each change */
@@ -52,8 +53,9 @@ struct kube_pool_event {
     uint64_t now_ms;
     /* SPEC. max 0 empties the pool; the object may be freed once kube_pool_count() is 0 */
     struct {
-        uint32_t min, max, surge;
+        uint32_t min, max, surge, headroom;
         uint64_t grace_ms;
+        struct a_view limit;    /* why `max` is less than the pool's own, for people; empty = it is its own */
         struct a_view template; /* the value of KUBE_LABEL_TEMPLATE for pods made from now on */
     } spec;
     const struct kube_row *row; /* POD, GONE: one of kube_kind_pod */
@@ -136,6 +138,10 @@ void kube_pool_free(struct kube_pool *p); /* takes NULL */
 void kube_pool_step(struct kube_pool *p, const struct kube_pool_event *e, struct kube_pool_update *ret);
 uint64_t kube_pool_deadline(const struct kube_pool *p);
 struct kube_pool_status kube_pool_status(const struct kube_pool *p);
+/* Pods that count against max now: what a limit over several pools adds up. Also between two plans. */
+uint32_t kube_pool_held(const struct kube_pool *p);
+/* All its pods were seen once: before that kube_pool_held() may be too low. */
+bool kube_pool_is_known(const struct kube_pool *p);
 /* Pods that the core knows of, the ending ones included. */
 size_t kube_pool_count(const struct kube_pool *p);
 /* KUBE_CONDITION_COUNT of them. */

@@ -39,8 +39,8 @@ bool pool_conditions_update(struct kube_pool *p)
 {
     char text[256];
     const struct kube_pool_status *st = &p->status;
-    bool ready = st->joined >= p->min, full = p->have_spec && st->pods >= p->max && p->max > 0,
-         changed = false;
+    bool ready = st->joined >= p->min,
+         full = p->have_spec && st->pods >= p->max && (p->max > 0 || p->limit != NULL), changed = false;
     uint32_t waiting = unschedulable_count(p);
 
     snprintf(text, sizeof text, "%u of at least %u pods have joined%s%s", st->joined, p->min,
@@ -50,8 +50,14 @@ bool pool_conditions_update(struct kube_pool *p)
                              : p->refused != NULL ? "Refused"
                                                   : "TooFew",
                              text);
-    snprintf(text, sizeof text, "%u of at most %u pods", st->pods, p->max);
-    changed |= condition_set(p, KUBE_CONDITION_AT_MAXIMUM, full, full ? "MaxReached" : "Room", text);
+    bool limited = full && p->limit != NULL;
+    snprintf(text, sizeof text, "%u of at most %u pods%s%s", st->pods, p->max, limited ? ": " : "",
+             limited ? p->limit : "");
+    changed |= condition_set(p, KUBE_CONDITION_AT_MAXIMUM, full,
+                             limited ? "ClusterLimit"
+                             : full  ? "MaxReached"
+                                     : "Room",
+                             text);
     snprintf(text, sizeof text, "%u pods find no node", waiting);
     changed |=
         condition_set(p, KUBE_CONDITION_UNSCHEDULABLE, waiting > 0, waiting > 0 ? "NoNode" : "None", text);

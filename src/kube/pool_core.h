@@ -68,11 +68,12 @@ struct kube_pool {
     bool dirty, have_spec, stale;
     bool known; /* a whole list was seen: before that nothing is created */
     uint64_t synced_at, calm_since, create_next;
-    uint32_t min, max, surge, demand;
+    uint32_t min, max, surge, headroom, demand;
     uint64_t grace_ms;
     char template[KUBE_UID_MAX + 1];
     unsigned failures;
     char *refused, *quota, *stale_reason; /* the server's words, or NULL */
+    char *limit;                          /* why max is less than the pool's own, or NULL */
     struct kube_pool_status status;
     struct kube_pool_condition conditions[KUBE_CONDITION_COUNT];
     struct kube_pool_action *actions;

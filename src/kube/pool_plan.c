@@ -60,6 +60,14 @@ static bool is_unknown(const struct slot *s)
            (s->node == NULL ? s->ready : s->node->state != KUBE_NODE_JOINED);
 }
 
+uint32_t kube_pool_held(const struct kube_pool *p)
+{
+    uint32_t n = 0;
+    pool_foreach_slot (s, p)
+        n += s->state.state != SLOT_ENDING || s->creating || s->uncertain_until > p->now;
+    return n;
+}
+
 static void slot_count(struct plan *plan, const struct slot *s)
 {
     if (s->state.state ==
@@ -204,6 +212,13 @@ static uint32_t some_drain(struct plan *plan, uint32_t n, enum which which)
     return n;
 }
 
+/* P8: what is to be there while nothing waits. */
+static uint32_t kept(const struct plan *plan)
+{
+    uint64_t busy = (uint64_t)plan->busy + plan->p->headroom;
+    return A_MAX(plan->p->min, (uint32_t)A_MIN(busy, (uint64_t)UINT32_MAX));
+}
+
 /* P2, P4: what nobody needs goes once it has been quiet; what is above max goes in any case, busy or not, but
  * not before it was emptied. While a template is being replaced the pods that replace others are no surplus.
  */
@@ -211,9 +226,9 @@ static void shrink(struct plan *plan)
 {
     struct kube_pool *p = plan->p;
     uint32_t spare = plan->outdated > 0 ? plan->budget : 0;
-    uint32_t keep = A_MAX(p->min, plan->busy) + spare;
+    uint64_t keep = (uint64_t)kept(plan) + spare;
     uint32_t over = plan->alive > p->max ? plan->alive - p->max : 0;
-    uint32_t surplus = plan->calm && plan->alive > keep ? plan->alive - keep : 0;
+    uint32_t surplus = plan->calm && plan->alive > keep ? plan->alive - (uint32_t)keep : 0;
     if (p->stale || (over == 0 && surplus == 0))
         return;
     uint32_t left = waiting_dismiss(plan, A_MAX(over, surplus), false);
@@ -248,19 +263,22 @@ static void roll(struct plan *plan)
 
 /* ---- pods too few ---- */
 
-/* What there should be without any demand: min, what is busy is kept anyhow, and while a template is replaced
- * a few more. */
+/* What there should be without any demand: min, and beside what is busy the headroom; while a template is
+ * replaced a few more. */
 static uint32_t base(const struct plan *plan)
 {
     const struct kube_pool *p = plan->p;
-    uint64_t n = plan->outdated > 0 ? (uint64_t)A_MAX(p->min, plan->busy) + plan->budget : p->min;
+    uint64_t n = p->headroom > 0 ? kept(plan) : p->min;
+    if (plan->outdated > 0)
+        n = (uint64_t)kept(plan) + plan->budget;
     return (uint32_t)A_MIN(n, (uint64_t)p->max);
 }
 
 static uint32_t wish(const struct plan *plan)
 {
     const struct kube_pool *p = plan->p;
-    uint64_t extra = p->demand > plan->coming ? p->demand - plan->coming : 0;
+    uint64_t more = p->demand > 0 ? (uint64_t)p->demand + p->headroom : 0; /* what is free is taken, too */
+    uint64_t extra = more > plan->coming ? more - plan->coming : 0;
     uint64_t n = A_MAX(plan->alive + extra, (uint64_t)base(plan));
     return (uint32_t)A_MIN(n, (uint64_t)p->max);
 }

@@ -82,6 +82,8 @@ static const struct wire_field spec_fields[] = {
      .doc = "whether pods may be taken away"},
     {"grace", WIRE_DURATION, PODS, .fallback = "\"5m\"",
      .doc = "from the deletion of a pod to its end: the longest drain"},
+    {"headroom", WIRE_INT, LIVE, .fallback = "0", .min = 0, .max = 100000,
+     .doc = "empty pods kept ready beside the busy ones, so that what comes next need not wait for a pod"},
     {"surge", WIRE_INT, LIVE, .fallback = "null", .nullable = true, .min = 1, .max = 100000,
      .doc = "pods on the way at once; null = a tenth of max, at least 10"},
     END,

@@ -239,6 +239,7 @@ void kube_pool_read(const struct wire_value *tree, struct kube_pool_spec *ret)
         .shm_bytes = bytes_of(resources, "shm"),
         .min = (uint32_t)wire_value_int(wire_value_get(spec, "min"), 0),
         .max = (uint32_t)wire_value_int(wire_value_get(spec, "max"), 0),
+        .headroom = (uint32_t)wire_value_int(wire_value_get(spec, "headroom"), 0),
         .labels = wire_value_get(spec, "labels"),
         .price = wire_value_number(wire_value_get(spec, "price"), 0),
         .stability = stability_of(spec),

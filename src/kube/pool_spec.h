@@ -52,7 +52,7 @@ struct kube_pool_spec {
     uint32_t device_count;
     uint64_t mcpu, memory_bytes, ephemeral_bytes;
     uint64_t shm_bytes; /* of /dev/shm, counted in memory; 0 = 20 % of memory, at least 80 MiB */
-    uint32_t min, max;
+    uint32_t min, max, headroom;
     const struct wire_value *labels; /* of the nodes: a map of texts */
     double price;                    /* of one pod and hour, in the operator's own unit */
     enum kube_stability stability;

@@ -65,3 +65,26 @@ def test_environments_by_processor(platform, api):
     why = wait_for(lambda: [u["placement"] for u in api.ok("GET", f"{path}/explain")["units"] if u.get("placement")])[0]
     assert why["counts"]["ARCH"] == 1, why
     assert "1 have a processor for which the app has no environment" in "\n".join(api.ok("GET", f"{path}/explain")["lines"])
+
+
+def test_limits_and_price_of_a_cluster(platform, api):
+    """A limit stops placing and is named; the cheaper cluster comes first where spreading is indifferent."""
+    platform.node("dear", cluster="c1", cpu=32000, memory=64 * GIB)
+    platform.node("cheap", cluster="c2")
+    for cluster, price in (("c1", 30), ("c2", 0.5)):
+        assert f"price {price}" in platform.astra("cluster", "set", cluster, "--price", str(price)).stdout
+    assert put(api, "thrifty", head={"cpu": 1}, placement={"spread": []}) == ["cheap"]
+    platform.astra("cluster", "set", "c1", "--max-nodes", "1", "--max-cpu", "500m")
+    platform.astra("cluster", "set", "c2", "--max-cpu", "1")
+    assert api.ok("GET", "/v1/clusters/c1")["limits"] == {"maxNodes": 1, "maxCpu": "500m", "maxMemory": None, "maxDevices": None, "price": 30}
+    assert "nodes 1, cpu 500m, price 30" in platform.astra("clusters").stdout
+    path = "/v1/namespaces/default/apps/thrifty"
+    api.ok("PUT", path, app_doc("thrifty", units=2, head={"cpu": 1}, placement={"spread": []}))
+    why = wait_for(lambda: [u["placement"] for u in api.ok("GET", f"{path}/explain")["units"] if u.get("placement")])[0]
+    assert why["counts"] == {"LIMIT": 2} and why["limit"]["limit"] == "max-cpu", why
+    lines = "\n".join(api.ok("GET", f"{path}/explain")["lines"])
+    assert "max-cpu of c1 is 0.5, 0 in use; `astra cluster set` changes limits" in lines, lines
+    platform.astra("cluster", "set", "c1", "--max-cpu", "none")
+    wait_ready(api, 2, path)
+    assert "--max-nodes" in platform.astra("cluster", "set", "c1", "--max-nodes", "x", status=2).stderr
+    assert api.call("PUT", "/v1/clusters/c1/limits", {"maxCpu": "0"})[0] == 400

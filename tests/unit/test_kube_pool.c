@@ -492,6 +492,62 @@ static void test_delete_again(void **state)
     assert_int_equal(count(w, KUBE_POOL_DELETE), 1);
 }
 
+static void spec_of(struct world *w, uint32_t min, uint32_t max, uint32_t headroom, const char *limit)
+{
+    struct kube_pool_event e = {.type = KUBE_POOL_SPEC};
+    e.spec.min = min;
+    e.spec.max = max;
+    e.spec.headroom = headroom;
+    e.spec.limit = a_view_str(limit);
+    e.spec.grace_ms = 60000;
+    e.spec.template = a_view_str(w->template);
+    step(w, e);
+}
+
+/* P8: so many empty ones beside the busy, kept when it is quiet, and made before they are asked for. */
+static void test_headroom(void **state)
+{
+    struct world *w = *state;
+    joined(w, 2, 0, 10, 1);
+    spec_of(w, 0, 10, 2, "");
+    run(w, 1000);
+    assert_int_equal(count(w, KUBE_POOL_CREATE), 2);
+    for (size_t i = 0; i < 2; i++)
+        answer(w, KUBE_POOL_CREATE, w->actions[i].name, 201, "");
+    char names[2][64];
+    for (size_t i = 0; i < 2; i++)
+        strcpy(names[i], w->actions[i].name);
+    for (size_t i = 0; i < 2; i++)
+        up(w, names[i], 0);
+    run(w, 120000);
+    assert_int_equal(w->n, 0); /* P4: quiet for long, and still wanted */
+    node(w, names[0], KUBE_NODE_JOINED, 1);
+    run(w, 1000);
+    assert_int_equal(count(w, KUBE_POOL_CREATE), 1);
+    answer(w, KUBE_POOL_CREATE, w->actions[0].name, 409, "");
+    demand(w, 3); /* what waits takes the free ones, too: 3 and 2 more */
+    run(w, 40000);
+    demand(w, 0);
+    assert_int_equal(kube_pool_held(w->pool), 4 + 5);
+}
+
+/* P9: a limit makes max smaller and says so; what runs is not drained for it. */
+static void test_limited(void **state)
+{
+    struct world *w = *state;
+    joined(w, 3, 0, 10, 1);
+    spec_of(w, 0, 3, 0, "max-cpu of east is 12, its pods have 12");
+    demand(w, 2);
+    run(w, 1000);
+    assert_int_equal(w->n, 0);
+    const struct kube_pool_condition *c = &kube_pool_conditions(w->pool)[KUBE_CONDITION_AT_MAXIMUM];
+    assert_true(c->status);
+    assert_string_equal(c->reason, "ClusterLimit");
+    assert_non_null(strstr(c->message, "3 of at most 3 pods: max-cpu of east"));
+    pod(w, "p0", "ending"); /* P6: no capacity, and nothing of it can come again */
+    assert_int_equal(kube_pool_held(w->pool), 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -504,7 +560,8 @@ int main(void)
         TEST(test_ending),       TEST(test_never_joined),
         TEST(test_roll),         TEST(test_shown_refused),
         TEST(test_roll_at_rest), TEST(test_joined_while_let_go),
-        TEST(test_delete_again),
+        TEST(test_delete_again), TEST(test_headroom),
+        TEST(test_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

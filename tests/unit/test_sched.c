@@ -517,6 +517,115 @@ static void test_processors(void **state)
     assert_string_equal(item(w, SL_SCHED_SEND_RESERVE, 0).node.s, node_id(1).s);
 }
 
+/* ---- limits and prices ---- */
+
+static void limit(struct world *w, const char *cluster, struct sl_limits limits)
+{
+    struct a_name name;
+    assert_true(a_name_parse(a_view_str(cluster), &name));
+    sl_view_limits_set(&w->sched.view, &name, &limits);
+}
+
+/* S9: what is under way counts, and so does each member of the gang itself. */
+static void test_limits_are_never_passed(void **state)
+{
+    struct world *w = *state;
+    for (int i = 1; i <= 4; i++)
+        add(w, i, "east", 8);
+    limit(w, "east", (struct sl_limits){.mcpu = 3000});
+    place(w, 1, 2); /* 1 + 2 cores */
+    struct sl_sched_update_item a = item(w, SL_SCHED_SEND_RESERVE, 0), c = item(w, SL_SCHED_SEND_RESERVE, 1);
+    reply(w, &a, SL_REPLY_GRANTED);
+    place(w, 9, 1); /* one of them is under way */
+    assert_null(nth(w, SL_SCHED_SEND_RESERVE, 0));
+    step(w, (struct sl_sched_event){.type = SL_SCHED_CANCEL, .gang = 9});
+    reply(w, &c, SL_REPLY_GRANTED);
+    place(w, 2, 1);
+    struct sl_sched_update_item failed = item(w, SL_SCHED_FAILED, 0);
+    assert_string_equal(failed.explain.limited.s, "east");
+    assert_int_equal(failed.explain.limit, SL_LIMIT_CPU);
+    A_BUF_AUTO struct a_buf b = {0};
+    sl_explain_print(&b, &failed.explain);
+    assert_non_null(strstr(b.ptr, "in a cluster that is at its limit (max-cpu of east is 3, 3 in use)"));
+    limit(w, "east", (struct sl_limits){.memory_bytes = 6 * GiB}); /* 2 + 3 are taken */
+    place(w, 3, 1);
+    assert_int_equal(item(w, SL_SCHED_FAILED, 0).explain.limit, SL_LIMIT_MEMORY);
+    limit(w, "east", (struct sl_limits){.mcpu = 1});
+    add(w, 5, "north", 4);
+    add(w, 6, "north", 4);
+    limit(w, "north", (struct sl_limits){.nodes = 1});
+    place(w, 4, 2); /* 2 GiB and 3 GiB: no node has room for both */
+    failed = item(w, SL_SCHED_FAILED, 0);
+    assert_int_equal(failed.explain.limit, SL_LIMIT_NODES);
+    assert_string_equal(failed.explain.member.s, "gpu-0");
+    limit(w, "north", (struct sl_limits){0});
+    place(w, 5, 2);
+    assert_non_null(nth(w, SL_SCHED_SEND_RESERVE, 1));
+    limit(w, "east", (struct sl_limits){0});
+    assert_int_equal(w->sched.view.clusters.len, 0);
+}
+
+/* A cluster that is lost takes nothing along of the others' limits; where these do not suffice, it is said.
+ */
+static void test_failover_within_limits(void **state)
+{
+    struct world *w = *state;
+    struct a_name east, west;
+    struct sl_budget b;
+    add(w, 1, "east", 8);
+    add(w, 2, "west", 8);
+    add(w, 3, "west", 8);
+    struct sl_view_node n = row(1, "east", 8);
+    n.free.mcpu = 0;
+    n.connected = false;
+    n.unfit = SL_UNFIT_AWAY;
+    sl_view_set(&w->sched.view, &n);
+    assert_true(a_name_parse(a_view_str("east"), &east) && a_name_parse(a_view_str("west"), &west));
+    limit(w, "east", (struct sl_limits){.mcpu = 4000});
+    limit(w, "west", (struct sl_limits){.mcpu = 1000});
+    assert_true(sl_view_budget(&w->sched.view, &east, &b));
+    assert_int_equal(b.used.mcpu, 4000); /* away is not lost: what runs there runs on */
+    n.lost = true;
+    sl_view_set(&w->sched.view, &n);
+    assert_true(sl_view_budget(&w->sched.view, &east, &b));
+    assert_int_equal(b.used.mcpu, 0);
+    place(w, 1, 1);
+    struct sl_sched_update_item first = item(w, SL_SCHED_SEND_RESERVE, 0);
+    assert_string_equal(first.node.s, node_id(2).s);
+    reply(w, &first, SL_REPLY_GRANTED);
+    place(w, 2, 1);
+    struct sl_sched_update_item failed = item(w, SL_SCHED_FAILED, 0);
+    assert_string_equal(failed.explain.limited.s, "west");
+    assert_int_equal(failed.explain.unfit[SL_UNFIT_LIMIT], 2);
+    assert_int_equal(failed.explain.unfit[SL_UNFIT_AWAY], 1);
+}
+
+static void priced(struct world *w, int i, const char *cluster, uint64_t gib, double price)
+{
+    struct sl_view_node n = row(i, cluster, gib);
+    n.price = price;
+    sl_view_set(&w->sched.view, &n);
+}
+
+/* Spreading first, then what the claim costs by its share of the node, then room. */
+static void test_cheaper_first(void **state)
+{
+    struct world *w = *state;
+    priced(w, 1, "east", 64, 3);
+    priced(w, 2, "east", 8, 1);
+    priced(w, 3, "west", 16, 1.2); /* half of the memory: 1.2/8 against 1/4 of a cpu: 0.3 and 0.25 */
+    place(w, 1, 1);
+    assert_string_equal(item(w, SL_SCHED_SEND_RESERVE, 0).node.s, node_id(2).s);
+    struct sl_gang_used used[] = {{.units = 1}};
+    snprintf(used[0].cluster.s, sizeof used[0].cluster.s, "east");
+    place_used(w, 2, 1, used, 1); /* the app is in east already */
+    assert_string_equal(item(w, SL_SCHED_SEND_RESERVE, 0).node.s, node_id(3).s);
+    priced(w, 4, "west", 32, 8);
+    w->spread[0] = SL_DOMAIN_NONE;
+    place(w, 3, 1); /* cheap ones are busy: 3/4 against 8/4 */
+    assert_string_equal(item(w, SL_SCHED_SEND_RESERVE, 0).node.s, node_id(1).s);
+}
+
 static void test_policies_have_names(void **state)
 {
     (void)state;
@@ -545,6 +654,9 @@ int main(void)
         T(test_spread_over_clusters_zones_hosts),
         T(test_order_of_spreading),
         T(test_processors),
+        T(test_limits_are_never_passed),
+        T(test_failover_within_limits),
+        T(test_cheaper_first),
         cmocka_unit_test(test_policies_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "daemon/server/api.h"
+#include "daemon/server/cluster_limits.h"
 #include "daemon/server/kube.h"
 
 struct cluster {
@@ -100,6 +101,9 @@ static struct wire_value *cluster_json(const struct api_call *c, const struct cl
     wire_value_set(arena, v, "capacity", api_json_capacity(&k->capacity, arena));
     wire_value_set(arena, v, "free", api_json_capacity(&k->free, arena));
     wire_value_set_bool(arena, v, "draining", named && d_cluster_is_draining(c->s, &name));
+    const struct d_cluster_limits *limits = named ? d_cluster_limits_find(c->s, &name) : NULL;
+    if (limits != NULL)
+        wire_value_set(arena, v, "limits", wire_value_copy(arena, limits->tree));
     if (kube != NULL)
         wire_value_set(arena, v, "kubernetes", kube_json(c, kube));
     return v;
@@ -114,7 +118,7 @@ static int cluster_order(const void *x, const void *y)
 /* All of them; the caller frees it. */
 static struct cluster *clusters_collect(const struct api_call *c, size_t *ret_n)
 {
-    size_t more = c->s->kube != NULL ? c->s->kube->clusters.len : 0, n = 0;
+    size_t more = c->s->cluster_limits.len + (c->s->kube != NULL ? c->s->kube->clusters.len : 0), n = 0;
     struct cluster *list = a_alloc_array(c->s->resource.nodes.len + more + 1, sizeof *list);
     for (const struct sl_resource_node *node = sl_resource_next(&c->s->resource, NULL); node != NULL;
          node = sl_resource_next(&c->s->resource, node))
@@ -122,6 +126,8 @@ static struct cluster *clusters_collect(const struct api_call *c, size_t *ret_n)
     if (c->s->kube != NULL)
         a_map_foreach (l, &c->s->kube->clusters)
             (void)cluster_get(list, &n, a_map_entry(l, struct d_kube_cluster, link)->name.s);
+    a_map_foreach (l, &c->s->cluster_limits)
+        (void)cluster_get(list, &n, a_map_entry(l, struct d_cluster_limits, link)->name.s);
     qsort(list, n, sizeof *list, cluster_order);
     *ret_n = n;
     return list;
@@ -313,7 +319,11 @@ static void on_deleted(void *ctx, const struct a_error *error)
     if (c == NULL)
         return;
     struct wire_value *v = wire_value_new_object(c->arena);
+    struct a_name name;
+    bool gone = error == NULL || error->code == A_CODE_NONE;
     wire_value_set_string(c->arena, v, "name", api_param(c, 0));
+    if (gone && a_name_parse(c->params[0], &name) && d_cluster_limits_find(c->s, &name) != NULL)
+        d_cluster_limits_put(c->s, &name, NULL, NULL, NULL);
     if (error != NULL && error->code != A_CODE_NONE)
         api_reply_error(c, error);
     else

@@ -88,6 +88,19 @@ static void node_say(struct explain *x, const struct sl_explain_node *n, size_t 
         lack, capacity_text(x, &n->room));
 }
 
+/* The limits that stand in the way: of claims in a cluster, and of its pools. */
+static void limits_say(struct explain *x, const struct d_place_why *why)
+{
+    A_BUF_AUTO struct a_buf b = {0};
+    if (why->explain.limited.s[0] != '\0') {
+        a_buf_add_str(&b, "; ");
+        sl_explain_print_limit(&b, &why->explain);
+    }
+    d_kube_limits_say(x->c->s, &b);
+    if (b.len > 2)
+        say(x, "  %s; `astra cluster set` changes limits", b.ptr + 2);
+}
+
 static void place_say(struct explain *x, const struct d_place_why *why)
 {
     size_t width = 0;
@@ -106,6 +119,7 @@ static void place_say(struct explain *x, const struct d_place_why *why)
         node_say(x, &why->nodes[i], width);
     if (why->explain.nodes > why->n_nodes)
         say(x, "    and %zu more", why->explain.nodes - why->n_nodes);
+    limits_say(x, why);
 }
 
 static struct wire_value *node_json(struct explain *x, const struct sl_explain_node *n)
@@ -135,6 +149,14 @@ static struct wire_value *place_json(struct explain *x, const struct d_place_why
             wire_value_set_int(a, counts, sl_unfit_name((enum sl_unfit)i), why->explain.unfit[i]);
     for (size_t i = 0; i < why->n_nodes; i++)
         wire_value_append(nodes, node_json(x, &why->nodes[i]));
+    if (why->explain.limited.s[0] != '\0') {
+        struct wire_value *limit = wire_value_new_object(a);
+        wire_value_set_string(a, limit, "cluster", why->explain.limited.s);
+        wire_value_set_string(a, limit, "limit", sl_limit_name(why->explain.limit));
+        wire_value_set_int(a, limit, "max", (int64_t)why->explain.limit_max);
+        wire_value_set_int(a, limit, "used", (int64_t)why->explain.limit_used);
+        wire_value_set(a, v, "limit", limit);
+    }
     wire_value_set_string(a, v, "member", why->explain.member.s);
     wire_value_set(a, v, "wants", api_json_capacity(&why->explain.want, a));
     wire_value_set_int(a, v, "nodesLookedAt", why->explain.nodes);

@@ -65,6 +65,10 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Add a Kubernetes cluster, or change what is known of it") \
     X(CLUSTER_DELETE, DELETE, "/v1/clusters/{cluster}", ADMIN, NONE, NONE, NAMED, "", \
       "Forget a Kubernetes cluster") \
+    X(CLUSTER_LIMITS, GET, "/v1/clusters/{cluster}/limits", VIEW, NONE, NONE, CLUSTER_LIMITS, "", \
+      "How much of the cluster may be used, and what a node there costs") \
+    X(CLUSTER_LIMITS_PUT, PUT, "/v1/clusters/{cluster}/limits", ADMIN, JSON, CLUSTER_LIMITS, CLUSTER_LIMITS, "", \
+      "Limits and price are to be like this; null or left out: none") \
     X(CLUSTER_DRAIN, POST, "/v1/clusters/{cluster}/drain", ADMIN, NONE, NONE, CLUSTER, "", \
       "Move everything out of the cluster, a tenth of its nodes at a time") \
     X(CLUSTER_UNDRAIN, POST, "/v1/clusters/{cluster}/undrain", ADMIN, NONE, NONE, CLUSTER, "", \

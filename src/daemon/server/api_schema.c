@@ -298,6 +298,8 @@ static const struct field placement[] = {
     F("counts", COUNTS, OPTIONAL, .doc = "nodes by what is against them"),
     F("nodes", LIST, .of = API_SCHEMA_PLACEMENT_NODE, OPTIONAL,
       .doc = "those that come nearest, nearest first"),
+    F("limit", OBJECT, .of = API_SCHEMA_PLACEMENT_LIMIT, OPTIONAL,
+      .doc = "of a cluster that would have room, and stands in the way"),
     END,
 };
 
@@ -359,18 +361,33 @@ static const struct field claim[] = {
     END,
 };
 
-static const struct field cluster[] = {F("name", STRING),
-                                       F("nodes", INT),
-                                       F("nodeStates", COUNTS),
-                                       F("cordoned", INT),
-                                       F("claims", INT),
-                                       F("units", INT),
-                                       F("capacity", OBJECT, .of = API_SCHEMA_CAPACITY),
-                                       F("free", OBJECT, .of = API_SCHEMA_CAPACITY),
-                                       F("draining", BOOL, .doc = "it is being emptied, or is"),
-                                       F("kubernetes", OBJECT, .of = API_SCHEMA_KUBERNETES, OPTIONAL,
-                                         .doc = "what was added by `astra cluster add`"),
-                                       END};
+static const struct field cluster[] = {
+    F("name", STRING),
+    F("nodes", INT),
+    F("nodeStates", COUNTS),
+    F("cordoned", INT),
+    F("claims", INT),
+    F("units", INT),
+    F("capacity", OBJECT, .of = API_SCHEMA_CAPACITY),
+    F("free", OBJECT, .of = API_SCHEMA_CAPACITY),
+    F("draining", BOOL, .doc = "it is being emptied, or is"),
+    F("limits", OBJECT, .of = API_SCHEMA_CLUSTER_LIMITS, OPTIONAL, .doc = "what `astra cluster set` said"),
+    F("kubernetes", OBJECT, .of = API_SCHEMA_KUBERNETES, OPTIONAL,
+      .doc = "what was added by `astra cluster add`"),
+    END};
+
+static const struct field cluster_limits[] = {
+    F("maxNodes", INT, OPTIONAL, NULLABLE, .doc = "with claims on them; pods of its pools"),
+    F("maxCpu", STRING, OPTIONAL, NULLABLE, .doc = "of all claims; of all pods of its pools"),
+    F("maxMemory", STRING, OPTIONAL, NULLABLE, .doc = "of all claims; of all pods of its pools"),
+    F("maxDevices", INT, OPTIONAL, NULLABLE, .doc = "of all pods of its pools"),
+    F("price", NUMBER, OPTIONAL, NULLABLE, .doc = "of one node and hour, where its pool has no price"),
+    END,
+};
+
+static const struct field placement_limit[] = {
+    F("cluster", STRING), F("limit", STRING, .doc = "max-nodes, max-cpu or max-memory"),
+    F("max", INT, .doc = "nodes, thousandths of a core, bytes"), F("used", INT), END};
 
 static const struct field kubernetes[] = {
     F("server", STRING, NULLABLE),
@@ -587,6 +604,8 @@ static const struct schema schemas[API_SCHEMA_COUNT] = {
     [API_SCHEMA_NODE_LIST] = {.items = API_SCHEMA_NODE, .paged = true, .dated = true},
     [API_SCHEMA_CLAIM] = {.fields = claim},
     [API_SCHEMA_CLUSTER] = {.fields = cluster},
+    [API_SCHEMA_CLUSTER_LIMITS] = {.fields = cluster_limits},
+    [API_SCHEMA_PLACEMENT_LIMIT] = {.fields = placement_limit},
     [API_SCHEMA_CLUSTER_LIST] = {.items = API_SCHEMA_CLUSTER},
     [API_SCHEMA_CLUSTER_INPUT] = {.fields = cluster_input},
     [API_SCHEMA_KUBERNETES] = {.fields = kubernetes},

@@ -21,6 +21,7 @@
     X(UNIT, "Unit") X(UNIT_LIST, "UnitList") X(MEMBER, "Member") X(ENDPOINT, "Endpoint") \
     X(PLACEMENT, "Placement") X(PLACEMENT_NODE, "PlacementNode") X(EXPLANATION, "Explanation") \
     X(NODE, "Node") X(NODE_LIST, "NodeList") X(CLAIM, "Claim") X(CLUSTER, "Cluster") X(CLUSTER_LIST, "ClusterList") \
+    X(CLUSTER_LIMITS, "ClusterLimits") X(PLACEMENT_LIMIT, "PlacementLimit") \
     X(CLUSTER_INPUT, "ClusterInput") X(KUBERNETES, "Kubernetes") X(KUBE_CONDITION, "KubernetesCondition") \
     X(KUBE_ACCESS, "KubernetesAccess") X(NAMED, "Named") \
     X(POOL, "Pool") X(POOL_LIST, "PoolList") X(POOL_INPUT, "PoolInput") X(POOL_SPEC, "PoolSpec") \

@@ -76,6 +76,18 @@ static void tenant_find(const struct sl_resource_node *node, struct a_name *ret)
             *ret = c->facts.app.namespace;
 }
 
+/* As the node said last, less what it has granted since and told of claim by claim. */
+static struct a_capacity free_of(const struct sl_resource_node *node)
+{
+    struct a_capacity left = node->facts.capacity, told = node->facts.free;
+    for (const struct sl_resource_claim *c = sl_resource_next_claim(node, NULL); c != NULL;
+         c = sl_resource_next_claim(node, c))
+        if (c->facts.state != A_CLAIM_RELEASED)
+            a_capacity_sub(&left, &c->facts.capacity);
+    return (struct a_capacity){A_MIN(left.mcpu, told.mcpu), A_MIN(left.memory_bytes, told.memory_bytes),
+                               A_MIN(left.disk_bytes, told.disk_bytes)};
+}
+
 static void view_update(struct server *s, const struct sl_resource_node *node)
 {
     struct sl_view_node v = {.id = node->id,
@@ -83,8 +95,10 @@ static void view_update(struct server *s, const struct sl_resource_node *node)
                              .zone = node->facts.zone,
                              .arch = node->facts.arch,
                              .capacity = node->facts.capacity,
-                             .free = node->facts.free,
-                             .connected = node->conn != 0};
+                             .free = free_of(node),
+                             .connected = node->conn != 0,
+                             .lost = sl_resource_node_state(node) == A_NODE_DEAD,
+                             .price = d_node_price(s, node)};
     snprintf(v.host, sizeof v.host, "%s", node->facts.host);
     if ((node->facts.flags & (SL_RESOURCE_NODE_DRAINING | SL_RESOURCE_NODE_DRAINED)) != 0)
         v.unfit = SL_UNFIT_DRAINING;
@@ -116,6 +130,16 @@ static void room_tell(struct server *s)
     }
 }
 
+void d_cluster_look(struct server *s, const struct a_name *cluster)
+{
+    for (const struct sl_resource_node *n = sl_resource_next(&s->resource, NULL); n != NULL;
+         n = sl_resource_next(&s->resource, n))
+        if (strcmp(n->facts.cluster.s, cluster->s) == 0 && sl_view_get(&s->sched.view, &n->id) != NULL)
+            view_update(s, n);
+    d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW});
+    room_tell(s);
+}
+
 /* What ran there may have printed why; whoever asks is told where that is. */
 static void lost_note(struct server *s, const struct sl_resource_node *node)
 {
@@ -135,8 +159,8 @@ static void on_node(struct server *s, const struct sl_resource_node *node)
     e.node.leaves_ms = node->facts.leaves_ms;
     if (e.node.state == A_NODE_DEAD)
         lost_note(s, node);
+    d_kube_node_changed(s, &node->id); /* first: the price in the view is its pool's */
     view_update(s, node);
-    d_kube_node_changed(s, &node->id);
     fleets_event(s, &e);
     d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = node->id});
     room_tell(s);
@@ -255,11 +279,10 @@ static void claim_changed(struct server *s, const struct sl_resource_claim *clai
         d_api_app_changed(s, app);
 }
 
-/* With the first claim of an exclusive node, and with the last. */
-static void tenant_changed(struct server *s, const struct sl_resource_node *node)
+/* What is free there, and with the first claim of an exclusive node, or the last, whose it is. */
+static void claims_changed(struct server *s, const struct sl_resource_node *node)
 {
-    if ((node->facts.flags & SL_RESOURCE_NODE_EXCLUSIVE) != 0 &&
-        sl_view_get(&s->sched.view, &node->id) != NULL)
+    if (sl_view_get(&s->sched.view, &node->id) != NULL)
         view_update(s, node);
 }
 
@@ -286,13 +309,13 @@ static void on_delta(struct server *s, const struct sl_resource_delta *d)
         d_sched_event(s, &(struct sl_sched_event){.type = SL_SCHED_VIEW, .node = d->node->id});
         break;
     case SL_RESOURCE_DELTA_CLAIM:
-        tenant_changed(s, d->claim->node);
+        claims_changed(s, d->claim->node);
         on_claim(s, d->claim);
         d_kube_node_changed(s, &d->claim->node->id);
         d_routes_touch(s);
         break;
     case SL_RESOURCE_DELTA_CLAIM_GONE:
-        tenant_changed(s, d->claim->node);
+        claims_changed(s, d->claim->node);
         on_claim_gone(s, d->claim);
         d_routes_touch(s);
         break;
@@ -464,8 +487,10 @@ static void gang_tell(struct server *s, struct d_gang *g, enum unit_fleet_event_
                                                  .capacity = p->capacity};
         memcpy(members[i].host, p->host, sizeof members[i].host);
     }
-    if (type == UNIT_FLEET_UNPLACED && u->reason == A_REASON_NO_CAPACITY)
+    if (type == UNIT_FLEET_UNPLACED && u->reason == A_REASON_NO_CAPACITY) {
         sl_explain_print(&why, &u->explain);
+        d_kube_limits_say(s, &why);
+    }
     const struct d_unit *unit = d_unit_find(s, &g->unit);
     if (type == UNIT_FLEET_UNPLACED && why.len == 0 && unit != NULL && unit->ray_token[0] == '\0')
         a_buf_add_str(&why, "its unit's Ray token is lost, and the node of its head did not tell it");

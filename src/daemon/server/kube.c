@@ -320,6 +320,8 @@ static void pool_take(struct d_kube *k, const struct a_name *name, struct a_view
     p->arena = arena;
     p->tree = tree;
     p->spec = spec;
+    struct d_kube_shape shape = d_kube_shape_of(&spec);
+    d_kube_shape_grow(&p->largest, &shape);
     p->generation = number_of(record, "generation");
     p->created_unix_ms = number_of(record, "created");
     p->deleting = wire_value_bool(wire_value_get(record, "deleting"), false);
@@ -329,6 +331,7 @@ static void pool_take(struct d_kube *k, const struct a_name *name, struct a_view
         d_kube_pool_start(p);
     else
         d_kube_pool_changed(p);
+    d_cluster_look(k->s, &p->spec.cluster);
 }
 
 /* ---- start and stop ---- */

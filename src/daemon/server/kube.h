@@ -115,12 +115,20 @@ struct d_kube_guard {
     uint64_t applied, sent; /* hashes of its text; 0 = deleted */
 };
 
+/* What limits count: pods, thousandths of a core, bytes, devices. */
+#define D_KUBE_DIMENSIONS 4
+struct d_kube_shape {
+    uint64_t of[D_KUBE_DIMENSIONS];
+};
+
 struct d_kube_pool {
     struct a_map_link link;
     struct d_kube *kube;
     struct a_arena arena;
     const struct wire_value *tree; /* the Pool, completed */
     struct kube_pool_spec spec;
+    struct d_kube_shape largest; /* of a pod: of this template, or of one before that is being replaced */
+    uint32_t may;                /* pods that there may be; the core's max */
     char template[KUBE_TEMPLATE_LEN + 1];
     uint64_t generation, created_unix_ms, revision;
     bool deleting;
@@ -236,6 +244,8 @@ void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e);
 struct d_kube_cluster *d_kube_pool_cluster(const struct d_kube_pool *p);
 /* This server may write to its cluster. */
 bool d_kube_pool_is_owned(const struct d_kube_pool *p);
+/* Tells the pool how many pods it may have now, when that is another number than before. */
+void d_kube_pool_limit(struct d_kube_pool *p);
 bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *f);
 /* A pod of that uid is not there any more: once its agent is away, too, its claims are gone for good. */
 void d_kube_pod_gone(struct d_kube *k, struct a_view uid);
@@ -250,6 +260,27 @@ void d_kube_guards_look(struct d_kube_pool *p);
 /* Those of a deleted pool. */
 bool d_kube_guards_are_gone(const struct d_kube_pool *p);
 void d_kube_guards_stop(struct d_kube_pool *p);
+
+/* ---- kube_limits.c ---- */
+
+/* What a cluster's limits leave to its pools. */
+struct d_kube_room {
+    bool known;                    /* false: nothing may grow yet */
+    struct d_kube_shape max, used; /* max 0 = no limit */
+};
+
+struct d_kube_shape d_kube_shape_of(const struct kube_pool_spec *spec);
+/* a becomes the larger of both in each dimension. */
+void d_kube_shape_grow(struct d_kube_shape *a, const struct d_kube_shape *b);
+/* False: the cluster has no limits. */
+bool d_kube_room_of(const struct d_kube *k, const struct a_name *cluster, struct d_kube_room *ret);
+/* One more pod; false, and nothing taken, when there is no room. */
+bool d_kube_room_take(struct d_kube_room *room, const struct d_kube_shape *shape);
+/* How many pods there may be at this moment, at most spec.max; `why` says what limits them when that is less.
+ */
+uint32_t d_kube_pool_may(const struct d_kube_pool *p, struct a_buf *why);
+/* The pool's own price, else its cluster's. */
+double d_kube_pool_price(const struct d_kube_pool *p);
 
 /* ---- kube_demand.c ---- */
 

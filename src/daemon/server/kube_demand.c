@@ -1,6 +1,6 @@
 /* How many more pods would let what waits be placed. A unit that finds no room is given, in thought, to the
- * cheapest pools of one cluster whose pods its members fit; members of one namespace share pods as long as
- * they fit. Counted once a second, and only while something waits. */
+ * cheapest pools of one cluster whose pods its members fit, within the cluster's limits; members of one
+ * namespace share pods as long as they fit. Counted once a second, and only while something waits. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +9,17 @@
 
 #define COUNT_MS 1000
 
+/* A limited cluster while it is counted. */
+struct budget {
+    struct a_name cluster;
+    struct d_kube_room room, before;
+};
+
 /* A pool while it is counted. */
 struct offer {
+    struct budget *budget; /* NULL: its cluster has no limits */
+    struct d_kube_shape shape;
+    uint32_t there; /* of the pods in thought so many are there, or on the way */
     struct d_kube_pool *pool;
     uint32_t want, may; /* pods in thought; how many there may be */
     uint32_t free;      /* that there are, joined and empty: what waits goes there in a moment */
@@ -41,12 +50,25 @@ static int offer_order(const void *x, const void *y)
     bool stuck_a = pool_is_stuck(a), stuck_b = pool_is_stuck(b);
     if (stuck_a != stuck_b)
         return stuck_a ? 1 : -1;
-    if (a->spec.price < b->spec.price || a->spec.price > b->spec.price)
-        return a->spec.price < b->spec.price ? -1 : 1;
+    double price_a = d_kube_pool_price(a), price_b = d_kube_pool_price(b);
+    if (price_a < price_b || price_a > price_b)
+        return price_a < price_b ? -1 : 1;
     return strcmp(a->spec.name.s, b->spec.name.s);
 }
 
-static size_t offers_collect(struct d_kube *k, struct offer *offers)
+/* Of the cluster; a new one has no name yet. */
+static struct budget *budget_get(struct d_kube *k, struct budget *budgets, const struct a_name *cluster)
+{
+    while (budgets->cluster.s[0] != '\0' && strcmp(budgets->cluster.s, cluster->s) != 0)
+        budgets++;
+    if (budgets->cluster.s[0] == '\0' && !d_kube_room_of(k, cluster, &budgets->room))
+        return NULL;
+    budgets->cluster = *cluster;
+    return budgets;
+}
+
+/* `budgets` has room for one more than there are pools. */
+static size_t offers_collect(struct d_kube *k, struct offer *offers, struct budget *budgets)
 {
     size_t n = 0;
     a_map_foreach (l, &k->pools) {
@@ -55,7 +77,12 @@ static size_t offers_collect(struct d_kube *k, struct offer *offers)
             continue;
         struct kube_pool_status s = kube_pool_status(p->core);
         uint32_t more = p->spec.max > s.pods ? p->spec.max - s.pods : 0;
-        offers[n++] = (struct offer){.pool = p, .free = s.free, .may = more + s.coming + s.free};
+        offers[n++] = (struct offer){.pool = p,
+                                     .budget = budget_get(k, budgets, &p->spec.cluster),
+                                     .shape = d_kube_shape_of(&p->spec),
+                                     .there = s.coming + s.free,
+                                     .free = s.free,
+                                     .may = more + s.coming + s.free};
     }
     qsort(offers, n, sizeof *offers, offer_order);
     return n;
@@ -67,6 +94,8 @@ static bool member_take(struct offer *o, const struct a_name *namespace, const s
     bool same = strcmp(o->namespace.s, namespace->s) == 0;
     if (!same || !a_capacity_fits(&o->left, need)) {
         if (!a_capacity_fits(&shape, need) || o->want >= o->may)
+            return false;
+        if (o->want >= o->there && o->budget != NULL && !d_kube_room_take(&o->budget->room, &o->shape))
             return false;
         o->want++;
         o->left = shape;
@@ -85,6 +114,8 @@ static bool unit_take(struct offer *offers, size_t n, const struct a_name *clust
         offers[i].want_before = offers[i].want;
         offers[i].left_before = offers[i].left;
         offers[i].namespace_before = offers[i].namespace;
+        if (offers[i].budget != NULL)
+            offers[i].budget->before = offers[i].budget->room;
     }
     size_t placed = 0;
     while (placed < n_members) {
@@ -100,6 +131,8 @@ static bool unit_take(struct offer *offers, size_t n, const struct a_name *clust
         offers[i].want = offers[i].want_before;
         offers[i].left = offers[i].left_before;
         offers[i].namespace = offers[i].namespace_before;
+        if (offers[i].budget != NULL)
+            offers[i].budget->room = offers[i].budget->before;
     }
     return placed == n_members;
 }
@@ -129,7 +162,8 @@ void d_kube_demand_count(struct d_kube *k)
 {
     struct server *s = k->s;
     A_AUTOFREE struct offer *offers = a_alloc_array(k->pools.len + 1, sizeof *offers);
-    size_t n = offers_collect(k, offers);
+    A_AUTOFREE struct budget *budgets = a_alloc_array(k->pools.len + 1, sizeof *budgets);
+    size_t n = offers_collect(k, offers, budgets);
     a_map_foreach (l, &s->apps) {
         const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
         if (n > 0 && app->fleet != NULL && unit_fleet_waits(app->fleet))
@@ -139,6 +173,7 @@ void d_kube_demand_count(struct d_kube *k)
         struct d_kube_pool *p = offers[i].pool;
         uint32_t more = offers[i].want > offers[i].free ? offers[i].want - offers[i].free : 0;
         struct kube_pool_event e = {.type = KUBE_POOL_DEMAND, .demand = more};
+        d_kube_pool_limit(p); /* another pool may have left room */
         if (p->demand == e.demand)
             continue;
         p->demand = e.demand;

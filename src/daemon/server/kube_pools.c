@@ -27,6 +27,8 @@ bool d_kube_pool_is_owned(const struct d_kube_pool *p)
     return c != NULL && c->web != NULL && c->lease.owned;
 }
 
+static void spec_tell(struct d_kube_pool *p);
+
 /* ---- requests ---- */
 
 static void request_free(struct request *r)
@@ -147,20 +149,33 @@ void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e)
     if (p->core == NULL || (e->type == KUBE_POOL_TICK && !d_kube_pool_is_owned(p)))
         return;
     e->now_ms = sys_loop_now_ms(p->kube->s->loop);
+    bool plans = e->type == KUBE_POOL_TICK && kube_pool_deadline(p->core) <= e->now_ms;
     kube_pool_step(p->core, e, &u);
     for (size_t i = 0; i < u.n_actions; i++)
         action_carry_out(p, &u.actions[i]);
     if (d_kube_pool_is_owned(p))
         d_kube_guards_look(p);
+    if (plans && kube_pool_status(p->core).outdated == 0)
+        p->largest = d_kube_shape_of(&p->spec);
     if (e->type == KUBE_POOL_TICK && is_over(p))
         d_kube_pool_gone(p);
     timer_set(p);
 }
 
+/* What its cluster's limits leave is looked at before each plan: other pools grow, too. */
+void d_kube_pool_limit(struct d_kube_pool *p)
+{
+    A_BUF_AUTO struct a_buf why = {0};
+    if (p->core != NULL && d_kube_pool_may(p, &why) != p->may)
+        spec_tell(p);
+}
+
 static void on_timer(void *ctx)
 {
+    struct d_kube_pool *p = ctx;
     struct kube_pool_event e = {.type = KUBE_POOL_TICK};
-    d_kube_pool_event(ctx, &e);
+    d_kube_pool_limit(p);
+    d_kube_pool_event(p, &e);
 }
 
 /* ---- nodes ---- */
@@ -210,10 +225,17 @@ static struct a_view label_of(const struct d_agent *a, const char *key)
     return (struct a_view){0};
 }
 
-static struct d_kube_node *node_find(struct d_kube *k, const struct a_node_id *id)
+static struct d_kube_node *node_find(const struct d_kube *k, const struct a_node_id *id)
 {
     struct a_map_link *l = a_map_get_str(&k->nodes, id->s);
     return l != NULL ? a_map_entry(l, struct d_kube_node, link) : NULL;
+}
+
+double d_kube_node_price(const struct server *s, const struct a_node_id *id)
+{
+    const struct d_kube_node *n = s->kube != NULL ? node_find(s->kube, id) : NULL;
+    const struct d_kube_pool *p = n != NULL ? d_kube_pool_find(s, &n->pool) : NULL;
+    return p != NULL ? p->spec.price : 0;
 }
 
 /* A node is a pod's when its agent says so; it is remembered while the agent is away. */
@@ -307,12 +329,16 @@ void d_kube_nodes_free(struct d_kube *k)
 
 static void spec_tell(struct d_kube_pool *p)
 {
+    A_BUF_AUTO struct a_buf why = {0};
     struct kube_pool_event e = {.type = KUBE_POOL_SPEC};
     struct kube_agent_options options = d_kube_agent_options(d_kube_pool_cluster(p));
     kube_pod_template(&options, &p->spec, p->template);
     bool empties = p->deleting || d_cluster_is_draining(p->kube->s, &p->spec.cluster);
     e.spec.min = empties ? 0 : p->spec.min;
-    e.spec.max = empties ? 0 : p->spec.max;
+    p->may = d_kube_pool_may(p, &why);
+    e.spec.max = empties ? 0 : p->may;
+    e.spec.headroom = empties ? 0 : p->spec.headroom;
+    e.spec.limit = empties ? (struct a_view){"", 0} : a_buf_view(&why);
     e.spec.surge = p->spec.surge;
     e.spec.grace_ms = p->spec.grace_ms;
     e.spec.template = a_view_str(p->template);

@@ -240,6 +240,8 @@ static int data_open(struct server *s, struct a_error *reterr)
     if (rc == 0)
         rc = d_artifacts_load(s, reterr);
     if (rc == 0)
+        rc = d_cluster_limits_load(s, reterr);
+    if (rc == 0)
         rc = d_apps_load(s, reterr);
     return rc;
 }
@@ -312,6 +314,7 @@ static void server_deinit(struct server *s)
     store_close(s->store);
     d_apps_free(s);
     d_artifacts_free(s);
+    d_cluster_limits_deinit(s);
     d_routes_free(s);
     d_away_free(s);
     d_event_ring_free(s->events);

@@ -241,6 +241,7 @@ struct server {
     struct a_list tickets;        /* struct d_ticket.link: bulk connections asked for */
     struct a_list commands;       /* struct d_command.link: to nodes, unanswered */
 
+    struct a_map cluster_limits;  /* struct d_cluster_limits, by name */
     struct d_kube *kube;          /* NULL: this server does not have the role */
     struct a_list cluster_drains; /* struct cluster_drain.link */
 
@@ -328,6 +329,8 @@ uint64_t d_gang_new(struct server *s, struct d_app *app, const struct unit_actio
 uint64_t d_gang_number(const struct server *s, const struct d_app *app, uint64_t fleet_number); /* 0 = none */
 void d_gang_forget(struct server *s, uint64_t number);
 void d_gangs_drop(struct server *s, const struct d_app *app);
+/* Limits or prices of the cluster may be others: its nodes are looked at again, and who waits tries again. */
+void d_cluster_look(struct server *s, const struct a_name *cluster);
 /* Begin and end of whatever enters a core: at the outermost end queued actions are carried out. */
 void d_cores_enter(struct server *s);
 void d_cores_leave(struct server *s);
@@ -507,6 +510,13 @@ void d_cluster_drain(struct server *s, const struct a_name *cluster, bool drain)
 bool d_cluster_is_draining(const struct server *s, const struct a_name *cluster);
 void d_cluster_drains_stop(struct server *s);
 
+/* ---- cluster_limits.c ---- */
+
+int d_cluster_limits_load(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_cluster_limits_deinit(struct server *s);
+/* Of the whole node and hour: its pool's price, else its cluster's; 0 = none is known. */
+double d_node_price(const struct server *s, const struct sl_resource_node *node);
+
 /* ---- kube.c: the kube role ---- */
 
 int d_kube_start(struct server *s, struct a_error *reterr) A_MUST_CHECK;
@@ -515,6 +525,10 @@ void d_kube_stop(struct server *s);
 void d_kube_node_changed(struct server *s, const struct a_node_id *node);
 /* Prometheus text. */
 void d_kube_metrics(const struct server *s, struct a_buf *b);
+/* The price of the pool that the node is of; 0: it is of none, or that has none. */
+double d_kube_node_price(const struct server *s, const struct a_node_id *node);
+/* Which pools cannot grow for a limit: "; pool gpu-a cannot grow: max-cpu of east is ..." */
+void d_kube_limits_say(const struct server *s, struct a_buf *b);
 /* All pools of the cluster look at it again. */
 void d_kube_cluster_changed(struct server *s, const struct a_name *cluster);
 

@@ -7,6 +7,7 @@
 /* All of one kind in the default namespace, for store_scan(). */
 #define D_STORE_CLUSTERS "/default/cluster/"
 #define D_STORE_POOLS "/default/pool/"
+#define D_STORE_LIMITS "/default/limits/"
 
 /* Keys are at most STORE_KEY_MAX - 1 characters; buffers have STORE_KEY_MAX. */
 void d_store_key_app(char *out, const struct a_app_ref *ref);
@@ -15,6 +16,7 @@ void d_store_key_unit(char *out, const struct d_app *app, const struct a_unit_na
 void d_store_key_tombstone(char *out, const struct d_app *app);
 void d_store_key_cluster(char *out, const struct a_name *name);
 void d_store_key_pool(char *out, const struct a_name *name);
+void d_store_key_limits(char *out, const struct a_name *cluster);
 /* `which`: minutes or hours. */
 void d_store_key_success(char *out, const struct a_app_ref *ref, const char *which);
 /* /NS/KIND/REST: false when the key has another form. */

@@ -212,7 +212,8 @@ enum choice { CHOSEN, WAIT, NOWHERE };
 static enum choice gang_choose(struct gang *gang, struct sl_explain *ret_explain)
 {
     struct sl_sched *self = gang->sched;
-    size_t n = gang->request.n_members, missing = 0;
+    size_t n = gang->request.n_members;
+    struct sl_policy_short missing;
     A_AUTOFREE struct sl_view_node **fixed = a_alloc_array(n, sizeof *fixed);
     A_AUTOFREE struct sl_view_node **nodes = a_alloc_array(n, sizeof *nodes);
     for (size_t i = 0; i < n; i++)
@@ -220,7 +221,7 @@ static enum choice gang_choose(struct gang *gang, struct sl_explain *ret_explain
             fixed[i] = sl_view_get(&self->view, &gang->places[i].node);
     const struct sl_policy_input input = {&self->view, &gang->request, fixed, gang_fit, gang};
     if (!self->policy->choose(&input, nodes, &missing)) {
-        explain_make(&input, missing, ret_explain);
+        explain_make(&input, &missing, ret_explain);
         ret_explain->refused = gang->refused;
         return ret_explain->unfit[SL_UNFIT_BUSY] > 0 ? WAIT : NOWHERE;
     }

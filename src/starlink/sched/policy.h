@@ -16,12 +16,21 @@ struct sl_policy_input {
     const void *context;
 };
 
+/* Why a gang found no place. */
+struct sl_policy_short {
+    size_t member; /* the index of the one that found none */
+    /* The cluster that came furthest would have had room, if this limit of it did not stand in the way. */
+    struct a_name limited; /* empty = none did */
+    enum sl_limit limit;
+    struct sl_budget budget; /* of that cluster, with the members before counted as placed */
+};
+
 struct sl_policy {
     const char *name;
-    /* Chooses a node for each member, all in one cluster, and writes ret_nodes[n_members] (fixed ones as they
-     * are); true = all found. False: nothing is written and *ret_short is the index of the member that found
-     * none. */
-    bool (*choose)(const struct sl_policy_input *input, struct sl_view_node **ret_nodes, size_t *ret_short);
+    /* Chooses a node for each member, all in one cluster and within its limits (sl_view_budget), and writes
+     * ret_nodes[n_members] (fixed ones as they are); true = all found. False: *ret_short says why. */
+    bool (*choose)(const struct sl_policy_input *input, struct sl_view_node **ret_nodes,
+                   struct sl_policy_short *ret_short);
 };
 
 extern const struct sl_policy sl_policy_spread;

@@ -72,7 +72,8 @@ void release_free_all(struct sl_sched *self);
 /* Is there an environment for the node's processor? */
 bool request_runs_on(const struct sl_gang_request *request, const struct sl_view_node *node);
 
-/* Counts why no node takes member `i` of the request. */
-void explain_make(const struct sl_policy_input *input, size_t i, struct sl_explain *ret);
+/* Counts why no node takes the member of the request that found none. */
+void explain_make(const struct sl_policy_input *input, const struct sl_policy_short *s,
+                  struct sl_explain *ret);
 
 #endif

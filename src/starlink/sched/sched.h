@@ -142,6 +142,9 @@ struct sl_explain {
     struct a_node_id nearest; /* the node that lacks least; empty = none */
     struct a_capacity nearest_room;
     enum sl_unfit nearest_unfit;
+    struct a_name limited; /* the cluster that would have room but for a limit of its; empty = none */
+    enum sl_limit limit;
+    uint64_t limit_max, limit_used; /* nodes, thousandths of a core, bytes */
 };
 
 /* One node, seen as a place for the member that found none. */
@@ -212,6 +215,8 @@ size_t sl_sched_releases(const struct sl_sched *self);
 bool sl_sched_explain(const struct sl_sched *self, const struct sl_gang_request *request,
                       struct sl_explain *ret_explain, struct sl_explain_node *ret_nodes, size_t max,
                       size_t *ret_n);
+/* "max-cpu of east is 16, 14 in use", when `limited` has a name. */
+void sl_explain_print_limit(struct a_buf *b, const struct sl_explain *e);
 /* "no node has room for gpu-0 (cpu 4, memory 8Gi, ...): 3 have too little free memory, 1 is draining; nearest
  * is ... with ..." */
 void sl_explain_print(struct a_buf *b, const struct sl_explain *e);

@@ -1,8 +1,10 @@
 /* Spread: a new unit goes where the fewest units of its app are, counted by the domains that the request
  * names (by default cluster, then zone, then host), so that whatever fails takes the fewest units along;
- * among equals to the cluster and the node with most room left, so that nodes fill evenly. A unit is in the
- * zone and on the host of its head, its first member. A gang's own members share a host only when they must.
- * Ties fall by name: the same view gives the same answer. */
+ * among equals to where it is cheapest; among these to the cluster and the node with most room left, so that
+ * nodes fill evenly. A claim costs the part of its node's price that it takes of the node, of cpu or of
+ * memory, whichever is more. A unit is in the zone and on the host of its head, its first member. A gang's
+ * own members share a host only when they must. No cluster is chosen past its limits. Ties fall by name: the
+ * same view gives the same answer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,14 +90,30 @@ static size_t candidates_collect(const struct sl_policy_input *in, struct candid
     return n;
 }
 
+static double share(uint64_t part, uint64_t whole)
+{
+    return whole > 0 ? (double)part / (double)whole : 0;
+}
+
+static double cost(const struct sl_view_node *node, const struct a_capacity *want)
+{
+    double cpu = share(want->mcpu, node->capacity.mcpu),
+           memory = share(want->memory_bytes, node->capacity.memory_bytes);
+    return node->price * A_MAX(cpu, memory);
+}
+
 /* Better first; the sorted order decides ties. */
-static bool candidate_better(const struct candidate *a, const struct candidate *b)
+static bool candidate_better(const struct candidate *a, const struct candidate *b,
+                             const struct a_capacity *want)
 {
     if (a->mine != b->mine)
         return a->mine < b->mine;
     int units = units_compare(a->units, b->units);
     if (units != 0)
         return units < 0;
+    double x = cost(a->node, want), y = cost(b->node, want);
+    if (x < y || y < x)
+        return x < y;
     if (a->room.memory_bytes != b->room.memory_bytes)
         return a->room.memory_bytes > b->room.memory_bytes;
     return a->room.mcpu > b->room.mcpu;
@@ -110,31 +128,71 @@ static void take(struct candidate *c, size_t n, struct candidate *chosen, const 
             c[i].mine++;
 }
 
-/* Assigns the members to one cluster's candidates, in order. Returns how many found a place. */
-static size_t cluster_assign(const struct sl_policy_input *in, struct candidate *c, size_t n,
-                             struct sl_view_node **nodes)
+/* The members of a gang on their way into one cluster. */
+struct assignment {
+    const struct sl_policy_input *in;
+    struct candidate *c; /* of the cluster */
+    size_t n;
+    struct sl_view_node **nodes;
+    bool limited;
+    struct sl_budget budget; /* when it is limited */
+    double cost;
+    struct sl_policy_short stop; /* when not all found a place */
+};
+
+/* The best node for member `m`, or NULL; *ret_limit says what stands in the way of one that would do. */
+static struct candidate *member_find(const struct assignment *a, size_t m, enum sl_limit *ret_limit)
 {
+    const struct a_capacity *want = &a->in->request->members[m].capacity;
+    struct candidate *best = NULL;
+    for (size_t i = 0; i < a->n; i++) {
+        struct candidate *c = &a->c[i];
+        if (a->in->fit(a->in->context, c->node) != SL_UNFIT_NONE || !a_capacity_fits(&c->room, want))
+            continue;
+        enum sl_limit limit =
+            a->limited ? sl_budget_short(&a->budget, c->node, &c->room, want) : SL_LIMIT_NONE;
+        if (limit != SL_LIMIT_NONE)
+            *ret_limit = limit;
+        else if (best == NULL || candidate_better(c, best, want))
+            best = c;
+    }
+    return best;
+}
+
+static void member_stop(struct assignment *a, size_t m, enum sl_limit limit)
+{
+    a->stop = (struct sl_policy_short){.member = m, .limit = limit, .budget = a->budget};
+    if (limit != SL_LIMIT_NONE)
+        a->stop.limited = a->c[0].node->cluster;
+}
+
+/* Assigns the members to one cluster's candidates, in order: true = all. */
+static bool cluster_assign(struct assignment *a)
+{
+    const struct sl_policy_input *in = a->in;
     for (size_t m = 0; m < in->request->n_members; m++)
-        for (size_t i = 0; in->fixed[m] != NULL && i < n; i++)
-            if (c[i].node == in->fixed[m])
-                take(c, n, &c[i], NULL);
+        for (size_t i = 0; in->fixed[m] != NULL && i < a->n; i++)
+            if (a->c[i].node == in->fixed[m])
+                take(a->c, a->n, &a->c[i], NULL);
     for (size_t m = 0; m < in->request->n_members; m++) {
-        struct candidate *best = NULL;
+        enum sl_limit limit = SL_LIMIT_NONE;
+        const struct a_capacity *want = &in->request->members[m].capacity;
         if (in->fixed[m] != NULL) {
-            nodes[m] = in->fixed[m];
+            a->nodes[m] = in->fixed[m];
             continue;
         }
-        for (size_t i = 0; i < n; i++)
-            if (in->fit(in->context, c[i].node) == SL_UNFIT_NONE &&
-                a_capacity_fits(&c[i].room, &in->request->members[m].capacity) &&
-                (best == NULL || candidate_better(&c[i], best)))
-                best = &c[i];
-        if (best == NULL)
-            return m;
-        nodes[m] = best->node;
-        take(c, n, best, &in->request->members[m].capacity);
+        struct candidate *best = member_find(a, m, &limit);
+        if (best == NULL) {
+            member_stop(a, m, limit);
+            return false;
+        }
+        a->nodes[m] = best->node;
+        a->cost += cost(best->node, want);
+        if (a->limited)
+            sl_budget_take(&a->budget, best->node, &best->room, want);
+        take(a->c, a->n, best, want);
     }
-    return in->request->n_members;
+    return true;
 }
 
 /* What counts for the whole gang: the counts of the node that its first member got. */
@@ -158,42 +216,58 @@ static uint64_t cluster_memory(const struct candidate *c, size_t n)
 struct best {
     bool found;
     uint32_t units[SL_DOMAINS];
+    double cost;
     uint64_t memory;
-    size_t members; /* that found a place */
 };
 
 static bool cluster_better(const struct best *a, const struct best *b)
 {
     int units = units_compare(a->units, b->units);
-    return units != 0 ? units < 0 : a->memory > b->memory;
+    if (units != 0)
+        return units < 0;
+    if (a->cost < b->cost || b->cost < a->cost)
+        return a->cost < b->cost;
+    return a->memory > b->memory;
+}
+
+/* Of the clusters where it did not work out: the one that came furthest; a limit is worth telling. */
+static bool short_further(const struct sl_policy_short *a, const struct sl_policy_short *b)
+{
+    if (a->member != b->member)
+        return a->member > b->member;
+    return a->limit != SL_LIMIT_NONE && b->limit == SL_LIMIT_NONE;
 }
 
 static bool spread_choose(const struct sl_policy_input *in, struct sl_view_node **ret_nodes,
-                          size_t *ret_short)
+                          struct sl_policy_short *ret_short)
 {
     size_t n_members = in->request->n_members, n_nodes = in->view->nodes.len;
     A_AUTOFREE struct candidate *all = a_alloc_array(n_nodes + 1, sizeof *all);
     A_AUTOFREE struct sl_view_node **nodes = a_alloc_array(n_members + 1, sizeof *nodes);
     size_t n = candidates_collect(in, all);
     struct best best = {0};
+    struct sl_policy_short stop = {0};
     for (size_t from = 0, to; from < n; from = to) {
         for (to = from + 1; to < n && strcmp(all[to].node->cluster.s, all[from].node->cluster.s) == 0;)
             to++;
-        struct best b = {.memory = cluster_memory(all + from, to - from)};
-        b.members = cluster_assign(in, all + from, to - from, nodes);
-        b.found = b.members == n_members;
+        struct assignment a = {.in = in, .c = all + from, .n = to - from, .nodes = nodes};
+        struct best b = {.memory = cluster_memory(a.c, a.n)};
+        a.limited = sl_view_budget(in->view, &a.c[0].node->cluster, &a.budget);
+        b.found = cluster_assign(&a);
+        b.cost = a.cost;
         if (!b.found) {
-            best.members = A_MAX(best.members, b.members);
+            if (short_further(&a.stop, &stop))
+                stop = a.stop;
             continue;
         }
-        memcpy(b.units, head_units(all + from, to - from, nodes[0]), sizeof b.units);
+        memcpy(b.units, head_units(a.c, a.n, nodes[0]), sizeof b.units);
         if (!best.found || cluster_better(&b, &best)) {
             best = b;
             memcpy(ret_nodes, nodes, n_members * sizeof *nodes);
         }
     }
     if (!best.found)
-        *ret_short = best.members;
+        *ret_short = stop;
     return best.found;
 }
 
