@@ -14,6 +14,7 @@
 
 #define CLIENT_FILE_MAX (64 << 10)
 #define PAGES_MAX 10000
+#define OWN_URL "https://127.0.0.1:7700" /* where `astra server` listens by default */
 
 const char *cli_namespace(const struct cli_call *c)
 {
@@ -42,6 +43,39 @@ static int client_file_parse(struct cli_call *c, const char **ret_path, struct w
     return rc == 0 ? wire_json_parse(c->arena, a_buf_view(&text), path, NULL, ret_v, reterr) : rc;
 }
 
+static int text_read(struct cli_call *c, const char *path, const char **ret, struct a_error *reterr)
+{
+    A_BUF_AUTO struct a_buf text = {0};
+    int rc = sys_file_read(path, CLIENT_FILE_MAX, &text, reterr);
+    if (rc == 0)
+        *ret = a_arena_strndup(c->arena, text.ptr, text.len);
+    sys_secret_wipe(text.ptr, text.len);
+    return rc;
+}
+
+/* The folder may be a server's own, on its machine or in its pod: its token, for whoever proves to be of its
+ * CA, and its usual address. */
+static int server_folder_read(struct cli_call *c, const char **url, const char **token, const char **ca,
+                              struct a_error *reterr)
+{
+    const char *token_path = a_arena_printf(c->arena, "%s/api.token", cli_data_dir(c));
+    const char *ca_path = a_arena_printf(c->arena, "%s/ca.pem", cli_data_dir(c));
+    bool plain = *url != NULL && strncmp(*url, "http://", 7) == 0;
+    if (*token != NULL || *ca != NULL || plain || !sys_file_exists(token_path) || !sys_file_exists(ca_path))
+        return 0;
+    const char *text;
+    int rc = text_read(c, ca_path, ca, reterr);
+    if (rc == 0)
+        rc = text_read(c, token_path, &text, reterr);
+    if (rc != 0)
+        return rc;
+    struct a_view rest, line = a_view_trim(a_view_split(a_view_str(text), '\n', &rest));
+    *token = a_arena_strndup(c->arena, line.ptr, line.len);
+    if (*url == NULL)
+        *url = OWN_URL;
+    return 0;
+}
+
 /* From the file, what was not said otherwise. No file is no error. */
 static int client_file_read(struct cli_call *c, const char **url, const char **token, const char **ca,
                             struct a_error *reterr)
@@ -49,7 +83,9 @@ static int client_file_read(struct cli_call *c, const char **url, const char **t
     struct wire_value *v;
     const char *path;
     int rc = client_file_parse(c, &path, &v, reterr);
-    if (rc != 0 || v == NULL)
+    if (rc == 0 && v == NULL)
+        return server_folder_read(c, url, token, ca, reterr);
+    if (rc != 0)
         return rc;
     /* The file's token and CA are for the file's server only; of another one the CA is tried, too. */
     if (*token == NULL && *url == NULL)
@@ -64,14 +100,8 @@ static int client_file_read(struct cli_call *c, const char **url, const char **t
 /* --ca FILE or ASTRA_CFG_CA. */
 static int ca_file_read(struct cli_call *c, const char **ret_ca, struct a_error *reterr)
 {
-    A_BUF_AUTO struct a_buf text = {0};
     const char *path = c->common.ca != NULL ? c->common.ca : sys_env_get("ASTRA_CFG_CA");
-    if (path == NULL)
-        return 0;
-    int rc = sys_file_read(path, CLIENT_FILE_MAX, &text, reterr);
-    if (rc == 0)
-        *ret_ca = a_arena_strndup(c->arena, text.ptr, text.len);
-    return rc;
+    return path != NULL ? text_read(c, path, ret_ca, reterr) : 0;
 }
 
 int cli_client_trust(struct cli_call *c, const char *ca, struct a_error *reterr)
