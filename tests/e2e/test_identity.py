@@ -145,9 +145,9 @@ class Load:
             try:
                 connection.request("GET", "/")
                 answer = connection.getresponse()
-                answer.read()
+                body = answer.read()
                 if answer.status != 200:
-                    self.failures.append(answer.status)
+                    self.failures.append((round(time.monotonic(), 3), answer.status, body.decode(errors="replace")))
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
                 connection.close()
@@ -263,7 +263,8 @@ def test_rotation_under_load(tmp_path):
                 starlink.join(p.starlink, old_token.strip(), cluster="c1")
             time.sleep(2)
             load.stop()
-            assert load.failures == [] and load.done > 100
+            assert load.failures == [], (g.text(), g.page("admin", "/metrics"))
+            assert load.done > 100
             assert metric(a.page("agent"), "astra_node_certificate_expired") == 0
         finally:
             if load:
