@@ -10,6 +10,16 @@
 #define IMPORT_GROUPS_MAX 21 /* the head and as many groups of workers as an App takes */
 #define IMPORT_ENV_MAX 1000
 
+/* Reasons that stand in several tables. */
+#define IMPORT_NO_AUTOSCALER "Ray's autoscaler is not run"
+#define IMPORT_OWN_REDIS "a unit's state ends with its head: there is no GCS state outside of it"
+#define IMPORT_OWN_REDIS_HINT "with spec.units of 2 or more the other units serve until it is replaced"
+#define IMPORT_NO_TLS "Ray's own ports inside a unit have no TLS"
+#define IMPORT_NO_TLS_HINT "keep its nodes in one network and close it: docs/security.md"
+#define IMPORT_NO_SERVICE "a unit has no Service: requests come through the gateway"
+#define IMPORT_OWN_COMMAND "Astra starts Ray by its own command"
+#define IMPORT_OWN_COMMAND_HINT "what else a member needs belongs into the app's code or environment"
+
 struct import_group {
     bool head;
     const char *path;          /* spec.rayClusterConfig.workerGroupSpecs[0] */

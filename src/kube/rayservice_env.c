@@ -7,9 +7,6 @@
 /* ---- what Astra or a unit of its own has ---- */
 
 #define OWNED "set by Astra for each member"
-#define OWN_REDIS "a unit's state ends with its head: there is no GCS state outside of it"
-#define OWN_REDIS_HINT "with spec.units of 2 or more the other units serve until it is replaced"
-#define TLS_HINT "keep its nodes in one network and close it: docs/security.md"
 
 static const struct import_row owned_rows[] = {
     {"RAY_ADDRESS", IMPORT_NOTE, OWNED, NULL, NULL},
@@ -18,15 +15,15 @@ static const struct import_row owned_rows[] = {
     {"RAY_CLUSTER_NAME", IMPORT_NOTE, OWNED, NULL, NULL},
     {"RAY_ENABLE_K8S_TOKEN_AUTH", IMPORT_LOST, "Ray's ports know no tokens of Kubernetes",
      "clients go through the gateway", NULL},
-    {"RAY_REDIS_*", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
-    {"REDIS_*", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
-    {"RAY_external_storage_namespace", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
-    {"RAY_gcs_storage*", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
+    {"RAY_REDIS_*", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
+    {"REDIS_*", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
+    {"RAY_external_storage_namespace", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
+    {"RAY_gcs_storage*", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
     {"RAY_gcs_rpc_server_reconnect_timeout_s", IMPORT_NOTE, "belongs to GCS state outside of a unit", NULL,
      NULL},
-    {"RAY_USE_TLS", IMPORT_LOST, "Ray's own ports inside a unit have no TLS", TLS_HINT, NULL},
+    {"RAY_USE_TLS", IMPORT_LOST, IMPORT_NO_TLS, IMPORT_NO_TLS_HINT, NULL},
     {"RAY_TLS_*", IMPORT_NOTE, "belongs to RAY_USE_TLS", NULL, NULL},
-    {"RAY_enable_autoscaler_v2", IMPORT_NOTE, "Ray's autoscaler is not run", NULL, NULL},
+    {"RAY_enable_autoscaler_v2", IMPORT_NOTE, IMPORT_NO_AUTOSCALER, NULL, NULL},
     {"PYTHONHOME", IMPORT_LOST, "Python is that of the app's environment", NULL, NULL},
     {"PYTHONPATH", IMPORT_LOST, OWNED, "spec.code is on it", NULL},
     {"LD_PRELOAD", IMPORT_LOST, OWNED, NULL, NULL},

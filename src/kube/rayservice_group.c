@@ -6,7 +6,6 @@
 #include "kube/rayservice_core.h"
 
 #define GROUP_NAME_MAX 32
-#define NO_SERVICE "a unit has no Service: requests come through the gateway"
 #define DASHBOARD_HINT "astra status, astra logs and astra top show what the dashboard would"
 
 /* ---- the pod template ---- */
@@ -75,23 +74,25 @@ static void group_name_map(struct importer *im, struct import_place at)
     import_set_text(im, at, at.group->member, "name", name);
 }
 
-static const struct import_row group_rows[] = {
-    {"template", IMPORT_MAP, NULL, NULL, template_map},
-    {"rayStartParams", IMPORT_MAP, NULL, NULL, import_ray_params},
-    {"resources", IMPORT_MAP, NULL, NULL, import_ray_resources},
-    {"labels", IMPORT_MAP, NULL, NULL, import_ray_labels},
-    {"serviceType", IMPORT_NOTE, NO_SERVICE, DASHBOARD_HINT, NULL},
-    {"headService", IMPORT_NOTE, NO_SERVICE, DASHBOARD_HINT, NULL},
+/* clang-format off */
+#define GROUP_ROWS \
+    {"template", IMPORT_MAP, NULL, NULL, template_map}, \
+    {"rayStartParams", IMPORT_MAP, NULL, NULL, import_ray_params}, \
+    {"resources", IMPORT_MAP, NULL, NULL, import_ray_resources}, \
+    {"labels", IMPORT_MAP, NULL, NULL, import_ray_labels}
+/* clang-format on */
+
+static const struct import_row head_rows[] = {
+    GROUP_ROWS,
+    {"serviceType", IMPORT_NOTE, IMPORT_NO_SERVICE, DASHBOARD_HINT, NULL},
+    {"headService", IMPORT_NOTE, IMPORT_NO_SERVICE, DASHBOARD_HINT, NULL},
     {"enableIngress", IMPORT_NOTE, "the dashboard stays inside", DASHBOARD_HINT, NULL},
     {"ingressOptions", IMPORT_NOTE, "the dashboard stays inside", DASHBOARD_HINT, NULL},
     {NULL, IMPORT_SILENT, NULL, NULL, NULL},
 };
 
 static const struct import_row worker_rows[] = {
-    {"template", IMPORT_MAP, NULL, NULL, template_map},
-    {"rayStartParams", IMPORT_MAP, NULL, NULL, import_ray_params},
-    {"resources", IMPORT_MAP, NULL, NULL, import_ray_resources},
-    {"labels", IMPORT_MAP, NULL, NULL, import_ray_labels},
+    GROUP_ROWS,
     /* read first: who they are, and how many */
     {"groupName", IMPORT_SILENT, NULL, NULL, NULL},
     {"replicas", IMPORT_SILENT, NULL, NULL, NULL},
@@ -99,8 +100,8 @@ static const struct import_row worker_rows[] = {
     {"maxReplicas", IMPORT_SILENT, NULL, NULL, NULL},
     {"numOfHosts", IMPORT_SILENT, NULL, NULL, NULL},
     {"suspend", IMPORT_SILENT, NULL, NULL, NULL},
-    {"idleTimeoutSeconds", IMPORT_NOTE, "Ray's autoscaler is not run", NULL, NULL},
-    {"priority", IMPORT_NOTE, "Ray's autoscaler is not run", NULL, NULL},
+    {"idleTimeoutSeconds", IMPORT_NOTE, IMPORT_NO_AUTOSCALER, NULL, NULL},
+    {"priority", IMPORT_NOTE, IMPORT_NO_AUTOSCALER, NULL, NULL},
     {"scaleStrategy", IMPORT_NOTE, "named pods to delete: no part of what is wanted", NULL, NULL},
     {NULL, IMPORT_SILENT, NULL, NULL, NULL},
 };
@@ -210,7 +211,7 @@ void import_head(struct importer *im, struct import_place at)
     if (at.group == NULL)
         return;
     wire_value_set(im->arena, im->spec, "head", at.group->member);
-    import_walk(im, at, group_rows, "a head group");
+    import_walk(im, at, head_rows, "a head group");
     import_volumes_end(im, at.group);
 }
 

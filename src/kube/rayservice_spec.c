@@ -50,8 +50,6 @@ static void annotation_map(struct importer *im, struct import_place at)
 
 #define QUEUE "Astra places units itself: no queue of Kubernetes holds them back"
 #define QUEUE_HINT "see spec.placement and spec.priority of an App"
-#define OWN_REDIS "a unit's state ends with its head: there is no GCS state outside of it"
-#define OWN_REDIS_HINT "with spec.units of 2 or more the other units serve until it is replaced"
 
 static const struct import_row label_rows[] = {
     {"kueue.x-k8s.io/*", IMPORT_LOST, QUEUE, QUEUE_HINT, NULL},
@@ -69,10 +67,9 @@ static const struct import_row label_rows[] = {
 
 static const struct import_row annotation_rows[] = {
     {"kubectl.kubernetes.io/last-applied-configuration", IMPORT_SILENT, NULL, NULL, NULL},
-    {"ray.io/ft-enabled", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
-    {"ray.io/external-storage-namespace", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
-    {"ray.io/overwrite-container-cmd", IMPORT_LOST, "Astra starts Ray by its own command",
-     "what else a member needs belongs into the app's code or environment", NULL},
+    {"ray.io/ft-enabled", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
+    {"ray.io/external-storage-namespace", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
+    {"ray.io/overwrite-container-cmd", IMPORT_LOST, IMPORT_OWN_COMMAND, IMPORT_OWN_COMMAND_HINT, NULL},
     {"*", IMPORT_MAP, NULL, NULL, annotation_map},
     {NULL, IMPORT_SILENT, NULL, NULL, NULL},
 };
@@ -169,7 +166,7 @@ static void autoscaling_map(struct importer *im, struct import_place at)
     im->autoscaling = wire_value_bool(at.value, false);
     if (im->autoscaling)
         import_lost(im, at, "set count of the workers, and units for how many such clusters there are",
-                    "a unit has a fixed size: Ray's autoscaler is not run");
+                    "a unit has a fixed size: " IMPORT_NO_AUTOSCALER);
 }
 
 #define AUTH_FIELD "authOptions"
@@ -201,17 +198,15 @@ static const struct import_row cluster_rows[] = {
     {"headGroupSpec", IMPORT_MAP, NULL, NULL, import_head},
     {"workerGroupSpecs", IMPORT_MAP, NULL, NULL, import_workers},
     {"enableInTreeAutoscaling", IMPORT_SILENT, NULL, NULL, NULL}, /* read first: the groups ask for it */
-    {"autoscalerOptions", IMPORT_NOTE, "Ray's autoscaler is not run", NULL, NULL},
-    {"gcsFaultToleranceOptions", IMPORT_LOST, OWN_REDIS, OWN_REDIS_HINT, NULL},
+    {"autoscalerOptions", IMPORT_NOTE, IMPORT_NO_AUTOSCALER, NULL, NULL},
+    {"gcsFaultToleranceOptions", IMPORT_LOST, IMPORT_OWN_REDIS, IMPORT_OWN_REDIS_HINT, NULL},
     {AUTH_FIELD, IMPORT_MAP, NULL, NULL, auth_map},
-    {"tlsOptions", IMPORT_LOST, "Ray's own ports inside a unit have no TLS",
-     "keep its nodes in one network and close it: docs/security.md", NULL},
+    {"tlsOptions", IMPORT_LOST, IMPORT_NO_TLS, IMPORT_NO_TLS_HINT, NULL},
     {"networkPolicy", IMPORT_NOTE, "each pool has one",
      "astra cluster manifests prints the NetworkPolicy of each pool", NULL},
     {"historyServerOptions", IMPORT_LOST, "Ray's history server is not run",
      "see astra logs, astra events and logs.keepFailed", NULL},
-    {"headServiceAnnotations", IMPORT_NOTE, "a unit has no Service: requests come through the gateway", NULL,
-     NULL},
+    {"headServiceAnnotations", IMPORT_NOTE, IMPORT_NO_SERVICE, NULL, NULL},
     {"upgradeStrategy", IMPORT_NOTE, "a changed app is rolled out by spec.rollout", NULL, NULL},
     {"managedBy", IMPORT_MAP, NULL, NULL, managed_by_map},
     {"suspend", IMPORT_MAP, NULL, NULL, suspend_map},
