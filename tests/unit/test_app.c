@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
+#include "checked.h"
 #include "unit/app.h"
 
 static const char ocr[] = "apiVersion: astra-ray.dev/v1alpha1\n"
@@ -27,37 +28,6 @@ static const char ocr[] = "apiVersion: astra-ray.dev/v1alpha1\n"
                           "      route_prefix: /ocr\n"
                           "      deployments: [{name: Ocr, num_replicas: 1, max_ongoing_requests: 4}]\n"
                           "  route: {prefix: /ocr, idempotent: true}\n";
-
-struct fixture {
-    struct a_arena arena;
-    struct wire_problems problems;
-};
-
-static int setup(void **state)
-{
-    static struct fixture f;
-    f = (struct fixture){0};
-    f.problems.arena = &f.arena;
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    a_arena_deinit(&f->arena);
-    return 0;
-}
-
-static struct wire_value *yaml(struct fixture *f, const char *text)
-{
-    struct wire_value *doc;
-    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    int rc = wire_yaml_parse(&f->arena, a_view_str(text), "app.yaml", NULL, &doc, &e);
-    if (rc != 0)
-        fail_msg("%s", a_error_text(&e));
-    return doc;
-}
 
 static struct wire_value *checked(struct fixture *f, const char *text)
 {

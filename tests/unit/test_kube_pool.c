@@ -196,6 +196,28 @@ static void joined(struct world *w, int n, uint32_t min, uint32_t max, uint32_t 
     assert_int_equal(w->n, 0);
 }
 
+/* The one pod that a pool of min 1 asks for first. */
+static void first_asked(struct world *w, char *name)
+{
+    spec(w, 1, 1);
+    synced(w);
+    run(w, 1000);
+    assert_int_equal(w->n, 1);
+    strcpy(name, w->actions[0].name);
+}
+
+/* All that was asked for comes and joins. */
+static void all_join(struct world *w)
+{
+    size_t n = w->n;
+    struct action made[ACTIONS];
+    memcpy(made, w->actions, sizeof made);
+    for (size_t i = 0; i < n; i++)
+        answer(w, KUBE_POOL_CREATE, made[i].name, 201, "");
+    for (size_t i = 0; i < n; i++)
+        up(w, made[i].name, 0);
+}
+
 static void test_create(void **state)
 {
     struct world *w = *state;
@@ -206,12 +228,7 @@ static void test_create(void **state)
     run(w, 1000);
     assert_int_equal(count(w, KUBE_POOL_CREATE), 3);
     assert_int_equal(strncmp(w->actions[0].name, "gpu-", 4), 0);
-    for (size_t i = 0; i < 3; i++)
-        answer(w, KUBE_POOL_CREATE, w->actions[i].name, 201, "");
-    struct action made[3];
-    memcpy(made, w->actions, sizeof made);
-    for (size_t i = 0; i < 3; i++)
-        up(w, made[i].name, 0);
+    all_join(w);
     run(w, 1000);
     assert_int_equal(w->n, 0);
     assert_true(kube_pool_conditions(w->pool)[KUBE_CONDITION_READY].status);
@@ -226,11 +243,7 @@ static void test_lost_answer(void **state)
 {
     struct world *w = *state;
     char name[64];
-    spec(w, 1, 1);
-    synced(w);
-    run(w, 1000);
-    assert_int_equal(w->n, 1);
-    strcpy(name, w->actions[0].name);
+    first_asked(w, name);
     answer(w, KUBE_POOL_CREATE, name, 0, "");
     run(w, 5000);
     assert_int_equal(w->n, 1);
@@ -250,10 +263,7 @@ static void test_shown(void **state)
 {
     struct world *w = *state;
     char name[64];
-    spec(w, 1, 1);
-    synced(w);
-    run(w, 1000);
-    strcpy(name, w->actions[0].name);
+    first_asked(w, name);
     answer(w, KUBE_POOL_CREATE, name, 201, "");
     run(w, 59000);
     assert_int_equal(w->n, 0);
@@ -267,10 +277,7 @@ static void test_shown_refused(void **state)
 {
     struct world *w = *state;
     char name[64];
-    spec(w, 1, 1);
-    synced(w);
-    run(w, 1000);
-    strcpy(name, w->actions[0].name);
+    first_asked(w, name);
     answer(w, KUBE_POOL_CREATE, name, 201, "");
     run(w, 61000);
     answer(w, KUBE_POOL_CREATE, name, 403, "exceeded quota");
@@ -436,10 +443,7 @@ static void test_roll(void **state)
     run(w, 1000);
     assert_int_equal(count(w, KUBE_POOL_CREATE), 1);
     assert_int_equal(count(w, KUBE_POOL_DRAIN), 0);
-    char name[64];
-    strcpy(name, w->actions[0].name);
-    answer(w, KUBE_POOL_CREATE, name, 201, "");
-    up(w, name, 0);
+    all_join(w);
     run(w, 1000);
     assert_int_equal(count(w, KUBE_POOL_DRAIN), 1);
     assert_int_equal(count(w, KUBE_POOL_DELETE), 0);
@@ -512,16 +516,12 @@ static void test_headroom(void **state)
     spec_of(w, 0, 10, 2, "");
     run(w, 1000);
     assert_int_equal(count(w, KUBE_POOL_CREATE), 2);
-    for (size_t i = 0; i < 2; i++)
-        answer(w, KUBE_POOL_CREATE, w->actions[i].name, 201, "");
-    char names[2][64];
-    for (size_t i = 0; i < 2; i++)
-        strcpy(names[i], w->actions[i].name);
-    for (size_t i = 0; i < 2; i++)
-        up(w, names[i], 0);
+    char name[64];
+    strcpy(name, w->actions[0].name);
+    all_join(w);
     run(w, 120000);
     assert_int_equal(w->n, 0); /* P4: quiet for long, and still wanted */
-    node(w, names[0], KUBE_NODE_JOINED, 1);
+    node(w, name, KUBE_NODE_JOINED, 1);
     run(w, 1000);
     assert_int_equal(count(w, KUBE_POOL_CREATE), 1);
     answer(w, KUBE_POOL_CREATE, w->actions[0].name, 409, "");

@@ -7,35 +7,13 @@
 
 #include <cmocka.h>
 
+#include "checked.h"
 #include "kube/pool_spec.h"
-
-struct fixture {
-    struct a_arena arena;
-    struct wire_problems problems;
-};
-
-static int setup(void **state)
-{
-    static struct fixture f;
-    f = (struct fixture){0};
-    f.problems.arena = &f.arena;
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    a_arena_deinit(&f->arena);
-    return 0;
-}
 
 static struct wire_value *check(struct fixture *f, const char *text)
 {
-    struct wire_value *doc;
     f->problems = (struct wire_problems){.arena = &f->arena};
-    assert_int_equal(wire_yaml_parse(&f->arena, a_view_str(text), "pool.yaml", NULL, &doc, NULL), 0);
-    return kube_pool_check(&f->problems, doc);
+    return kube_pool_check(&f->problems, yaml(f, text));
 }
 
 #define HEAD                                                                                                 \
