@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/text.h"
 
 #define PROGRESS_S 10
 #define RECORD_S 0.5
@@ -24,10 +25,10 @@
 
 struct record {
     uint64_t n; /* worlds since the last record */
-    uint64_t counts[COUNT_N];
+    uint64_t counts[SEARCH_COUNTS_MAX];
     uint64_t failed; /* seed, 0 = none */
     uint64_t at_ms;
-    char failure[sizeof((struct sim *)NULL)->failure];
+    char failure[sizeof((struct search_world *)NULL)->failure];
 };
 
 _Static_assert(sizeof(struct record) <= PIPE_BUF, "a record must be one write");
@@ -37,13 +38,19 @@ struct job {
     uint64_t index;
 };
 
+struct search_options {
+    uint64_t first, n; /* seeds */
+    uint64_t jobs;     /* processes, at least 1 */
+    bool all;          /* goes on after a failure, and names the seeds of all at the end */
+};
+
 struct search {
     struct search_options options;
-    search_world_fn *world;
+    const struct search_kind *kind;
     uint64_t *now_at; /* shared: by job, the seed that it lives through */
     int in, out;      /* of the pipe */
     struct job jobs[JOBS_MAX];
-    uint64_t done, counts[COUNT_N];
+    uint64_t done, counts[SEARCH_COUNTS_MAX];
     uint64_t failed[NAMED_MAX], n_failed;
     struct timespec start;
     double told_s;
@@ -58,41 +65,38 @@ static double seconds_since(const struct timespec *from)
 
 static void counts_add(uint64_t *to, const uint64_t *from)
 {
-    for (int i = 0; i < COUNT_N; i++)
+    for (int i = 0; i < SEARCH_COUNTS_MAX; i++)
         to[i] += from[i];
 }
 
-static void counts_print(const uint64_t *counts, uint64_t n, uint64_t first, double seconds)
+static void counts_print(const struct search_kind *kind, const uint64_t *counts, uint64_t n, uint64_t first,
+                         double seconds)
 {
     printf("%llu worlds from seed %llu:", (unsigned long long)n, (unsigned long long)first);
-    for (int i = 0; i < COUNT_N; i++)
-        printf("%s %llu %s", i > 0 ? "," : "", (unsigned long long)counts[i], sim_count_names[i]);
+    for (size_t i = 0; i < kind->n_counts; i++)
+        printf("%s %llu %s", i > 0 ? "," : "", (unsigned long long)counts[i], kind->names[i]);
     printf("\n%.1f s, %.0f seeds/s\n", seconds, (double)n / A_MAX(seconds, 0.001));
 }
 
-static void failure_print(uint64_t seed, uint64_t at_ms, const char *failure)
+static void failure_print(const struct search_kind *kind, uint64_t seed, uint64_t at_ms, const char *failure)
 {
-    printf("seed %llu at %llu ms: %s\nagain, with its scenario: make sim SEED=%llu\n",
-           (unsigned long long)seed, (unsigned long long)at_ms, failure, (unsigned long long)seed);
+    printf("seed %llu at %llu ms: %s\nagain, with its scenario: %s%llu\n", (unsigned long long)seed,
+           (unsigned long long)at_ms, failure, kind->again, (unsigned long long)seed);
     fflush(stdout);
 }
 
-int search_replay(uint64_t seed, search_world_fn *world)
+/* One world here and now, with its trace. */
+static int replay(const struct search_kind *kind, uint64_t seed)
 {
-    struct sim *sim = a_new(struct sim);
+    struct search_world w = {0};
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    world(sim, seed, true);
-    bool failed = sim->failed;
-    if (sim->trace.len > 0)
-        printf("%s", sim->trace.ptr);
-    if (failed)
-        failure_print(seed, sim->now, sim->failure);
+    kind->live(seed, true, &w);
+    if (w.failed)
+        failure_print(kind, seed, w.at_ms, w.failure);
     else
-        counts_print(sim->counts, 1, seed, seconds_since(&start));
-    sim_deinit(sim);
-    a_free(sim);
-    return failed ? 1 : 0;
+        counts_print(kind, w.counts, 1, seed, seconds_since(&start));
+    return w.failed ? 1 : 0;
 }
 
 /* ---- a job ---- */
@@ -106,7 +110,6 @@ static void record_send(const struct search *s, struct record *r)
 
 static void job_run(const struct search *s, uint64_t index, uint64_t from)
 {
-    struct sim *sim = a_new(struct sim);
     struct record r = {0};
     struct timespec start;
     double sent_s = 0;
@@ -114,15 +117,15 @@ static void job_run(const struct search *s, uint64_t index, uint64_t from)
     for (uint64_t i = from; i < s->options.n; i += s->options.jobs) {
         uint64_t seed = s->options.first + i;
         s->now_at[index] = seed;
-        s->world(sim, seed, false);
+        struct search_world w = {0};
+        s->kind->live(seed, false, &w);
         r.n++;
-        counts_add(r.counts, sim->counts);
-        if (sim->failed) {
+        counts_add(r.counts, w.counts);
+        if (w.failed) {
             r.failed = seed;
-            r.at_ms = sim->now;
-            memcpy(r.failure, sim->failure, sizeof r.failure);
+            r.at_ms = w.at_ms;
+            memcpy(r.failure, w.failure, sizeof r.failure);
         }
-        sim_deinit(sim);
         if (r.failed == 0 && seconds_since(&start) < sent_s + RECORD_S)
             continue;
         sent_s = seconds_since(&start);
@@ -130,7 +133,6 @@ static void job_run(const struct search *s, uint64_t index, uint64_t from)
     }
     if (r.n > 0)
         record_send(s, &r);
-    a_free(sim);
 }
 
 static void job_start(struct search *s, uint64_t index, uint64_t from)
@@ -159,7 +161,7 @@ static void search_failed(struct search *s, uint64_t seed, uint64_t at_ms, const
 {
     if (s->n_failed > 0 && !s->options.all)
         return; /* the others are told to stop */
-    failure_print(seed, at_ms, failure);
+    failure_print(s->kind, seed, at_ms, failure);
     if (s->n_failed < NAMED_MAX)
         s->failed[s->n_failed] = seed;
     s->n_failed++;
@@ -231,13 +233,13 @@ static void search_run(struct search *s)
     }
 }
 
-int search(const struct search_options *options, search_world_fn *world)
+static int search(const struct search_kind *kind, const struct search_options *options)
 {
     int pipes[2];
     struct search *s = a_new(struct search);
     s->options = *options;
     s->options.jobs = A_MIN(A_MIN(options->jobs, options->n), (uint64_t)JOBS_MAX);
-    s->world = world;
+    s->kind = kind;
     s->now_at =
         mmap(NULL, JOBS_MAX * sizeof *s->now_at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     a_assert(s->now_at != MAP_FAILED && pipe2(pipes, O_CLOEXEC) == 0);
@@ -250,7 +252,7 @@ int search(const struct search_options *options, search_world_fn *world)
     search_run(s);
     bool failed = s->n_failed > 0;
     if (!failed || options->all)
-        counts_print(s->counts, s->done, options->first, seconds_since(&s->start));
+        counts_print(kind, s->counts, s->done, options->first, seconds_since(&s->start));
     if (failed && options->all) {
         printf("%llu failed:", (unsigned long long)s->n_failed);
         for (uint64_t i = 0; i < A_MIN(s->n_failed, (uint64_t)NAMED_MAX); i++)
@@ -262,4 +264,31 @@ int search(const struct search_options *options, search_world_fn *world)
     close(s->out);
     a_free(s);
     return failed ? 1 : 0;
+}
+
+static uint64_t number(const char *text, uint64_t fallback)
+{
+    uint64_t n;
+    return text != NULL && a_text_u64(a_view_str(text), &n) && n > 0 ? n : fallback;
+}
+
+int search_main(const struct search_kind *kind, int argc, char **argv)
+{
+    struct search_options o = {
+        .first = number(getenv("SIM_SEED"), 1), .n = number(getenv("SIM_SEEDS"), 1000), .jobs = 1};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+            o.n = number(argv[++i], o.n);
+        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+            o.first = number(argv[++i], o.first);
+        else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
+            o.jobs = number(argv[++i], o.jobs);
+        else if (strcmp(argv[i], "--all") == 0)
+            o.all = true;
+        else {
+            fprintf(stderr, "usage: %s\n", kind->usage);
+            return 2;
+        }
+    }
+    return o.n == 1 ? replay(kind, o.first) : search(kind, &o);
 }

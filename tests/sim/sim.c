@@ -3,16 +3,13 @@
  * golden scenarios, whose whole trace is a file.
  *
  *   sim [--seeds N] [--seed S] [--jobs J] [--all]
- *       N worlds from seed S on (SIM_SEEDS, SIM_SEED; 1000 from 1) in J processes (1); ends at the first that
- *       fails, or names all that do. One alone prints its trace
+ *       searches (search.h)
  *   sim --golden NAME [FILE]
  *       prints the scenario's trace, or compares it with FILE */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/text.h"
 #include "lib/sim.h"
 #include "search.h"
 
@@ -44,7 +41,7 @@ static void world_settle(struct sim *sim)
     check_end(sim);
 }
 
-static void search_one(struct sim *sim, uint64_t seed, bool tracing)
+static void world_live(struct sim *sim, uint64_t seed, bool tracing)
 {
     sim_init(sim, seed);
     sim->tracing = tracing;
@@ -65,6 +62,22 @@ static void search_one(struct sim *sim, uint64_t seed, bool tracing)
     sim_run(sim, sim->now + 2 * CALM_MS, NULL);
     check_gateways_idle(sim);
 }
+
+static void search_one(uint64_t seed, bool tracing, struct search_world *ret)
+{
+    struct sim *sim = a_new(struct sim);
+    world_live(sim, seed, tracing);
+    if (sim->trace.len > 0)
+        printf("%s", sim->trace.ptr);
+    memcpy(ret->counts, sim->counts, sizeof sim->counts);
+    ret->failed = sim->failed;
+    ret->at_ms = sim->now;
+    memcpy(ret->failure, sim->failure, sizeof sim->failure);
+    sim_deinit(sim);
+    a_free(sim);
+}
+
+_Static_assert(COUNT_N <= SEARCH_COUNTS_MAX, "the search has no place for so many counts");
 
 /* ---- golden ---- */
 
@@ -142,32 +155,15 @@ static int golden(const char *name, const char *path)
     return rc;
 }
 
-static uint64_t number(const char *text, uint64_t fallback)
-{
-    uint64_t n;
-    return text != NULL && a_text_u64(a_view_str(text), &n) && n > 0 ? n : fallback;
-}
-
 int main(int argc, char **argv)
 {
-    struct search_options o = {
-        .first = number(getenv("SIM_SEED"), 1), .n = number(getenv("SIM_SEEDS"), 1000), .jobs = 1};
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-            o.n = number(argv[++i], o.n);
-        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-            o.first = number(argv[++i], o.first);
-        else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
-            o.jobs = number(argv[++i], o.jobs);
-        else if (strcmp(argv[i], "--all") == 0)
-            o.all = true;
-        else if (strcmp(argv[i], "--golden") == 0 && i + 1 < argc)
-            return golden(argv[i + 1], i + 2 < argc ? argv[i + 2] : NULL);
-        else {
-            fprintf(stderr, "usage: sim [--seeds N] [--seed S] [--jobs J] [--all] | --golden "
-                            "deploy|drain|lose-node [FILE]\n");
-            return 2;
-        }
-    }
-    return o.n == 1 ? search_replay(o.first, search_one) : search(&o, search_one);
+    static const struct search_kind kind = {
+        .usage = "sim [--seeds N] [--seed S] [--jobs J] [--all] | --golden deploy|drain|lose-node [FILE]",
+        .again = "make sim SEED=",
+        .names = sim_count_names,
+        .n_counts = COUNT_N,
+        .live = search_one};
+    if (argc > 2 && strcmp(argv[1], "--golden") == 0)
+        return golden(argv[2], argc > 3 ? argv[3] : NULL);
+    return search_main(&kind, argc, argv);
 }

@@ -2,18 +2,16 @@
  * server fails in every way. Once all that has stopped, the cache must be the truth, and the pool what was
  * asked for.
  *
- *   sim_kube [--seeds N] [--seed S]     N worlds from seed S on (SIM_SEEDS, SIM_SEED; 1000 from 1). One alone
- * prints its trace */
+ *   sim_kube [--seeds N] [--seed S] [--jobs J] [--all]     searches (search.h) */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/heap.h"
-#include "base/text.h"
 #include "sim/kube/world.h"
+#include "sim/search.h"
 
 #define CHAOS_MS 180000
 #define HEAL_MS (60 * 60 * 1000)
@@ -332,9 +330,8 @@ static void state_trace(struct world *w)
           w->min, w->max, w->template, st.pods, st.joined, st.free, st.coming, st.draining, st.outdated);
 }
 
-static void search_one(struct world *w, uint64_t seed, bool tracing)
+static void world_live(struct world *w, uint64_t seed, bool tracing)
 {
-    memset(w, 0, sizeof *w);
     w->seed = seed;
     w->tracing = tracing;
     w->now = 1000;
@@ -369,41 +366,26 @@ static void world_free(struct world *w)
     kube_pool_free(w->pool);
 }
 
-static uint64_t number(const char *text, uint64_t fallback)
+static void search_one(uint64_t seed, bool tracing, struct search_world *ret)
 {
-    uint64_t n;
-    return text != NULL && a_text_u64(a_view_str(text), &n) && n > 0 ? n : fallback;
+    struct world *w = a_new(struct world);
+    world_live(w, seed, tracing);
+    memcpy(ret->counts, w->counts, sizeof w->counts);
+    ret->failed = w->failed;
+    ret->at_ms = w->now;
+    memcpy(ret->failure, w->failure, sizeof w->failure);
+    world_free(w);
+    a_free(w);
 }
 
 int main(int argc, char **argv)
 {
     static const char *const names[] = {"lists",   "watches", "pods made",    "deleted",
                                         "drained", "expired", "answers lost", "times stale"};
-    uint64_t seeds = number(getenv("SIM_SEEDS"), 1000), first = number(getenv("SIM_SEED"), 1),
-             counts[8] = {0};
-    struct world *w = a_new(struct world);
-    bool failed = false;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--seeds") == 0)
-            seeds = number(argv[i + 1], seeds);
-        else if (strcmp(argv[i], "--seed") == 0)
-            first = number(argv[i + 1], first);
-    }
-    for (uint64_t seed = first; seed < first + seeds && !failed; seed++) {
-        search_one(w, seed, seeds == 1);
-        failed = w->failed;
-        if (failed)
-            printf("seed %" PRIu64 " at %" PRIu64
-                   " ms: %s\nagain, with its scenario: sim_kube --seeds 1 --seed %" PRIu64 "\n",
-                   seed, w->now, w->failure, seed);
-        for (size_t i = 0; i < A_ARRAY_SIZE(counts); i++)
-            counts[i] += w->counts[i];
-        world_free(w);
-    }
-    a_free(w);
-    printf("%" PRIu64 " worlds from seed %" PRIu64 ":", seeds, first);
-    for (size_t i = 0; i < A_ARRAY_SIZE(counts); i++)
-        printf("%s %" PRIu64 " %s", i > 0 ? "," : "", counts[i], names[i]);
-    printf("\n");
-    return failed ? 1 : 0;
+    static const struct search_kind kind = {.usage = "sim_kube [--seeds N] [--seed S] [--jobs J] [--all]",
+                                            .again = "sim_kube --seeds 1 --seed ",
+                                            .names = names,
+                                            .n_counts = A_ARRAY_SIZE(names),
+                                            .live = search_one};
+    return search_main(&kind, argc, argv);
 }
