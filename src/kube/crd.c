@@ -76,7 +76,7 @@ static const struct kind pool_kind = {.kind = "Pool",
 
 /* ---- what Astra writes ---- */
 
-#define MAY .fallback = "null"
+#define MAY .fallback = "null", .nullable = true
 #define COUNT .min = 0, .max = INT64_MAX
 #define END WIRE_FIELDS_END
 

@@ -113,25 +113,6 @@ static void names_check(struct api_call *c, struct wire_value *doc, struct wire_
         wire_value_set_string(c->arena, metadata, "namespace", c->namespace.s);
 }
 
-static void sources_resolve(struct api_call *c, struct wire_problems *p, const struct wire_value *app,
-                            struct unit_source **ret, size_t *ret_n)
-{
-    unit_app_sources(p, app, ret, ret_n);
-    for (size_t i = 0; i < *ret_n; i++) {
-        struct unit_source *source = &(*ret)[i];
-        struct a_digest digest;
-        char hex[A_DIGEST_HEX + 1];
-        if (!d_artifact_resolve(c->s, &c->namespace, source->source, &digest)) {
-            wire_problem_add(p, A_CODE_APP_INVALID, source->field, NULL,
-                             "astra artifact put FILE --name NAME@VERSION puts it there",
-                             "no artifact \"%s\" in namespace %s", source->source, c->namespace.s);
-            continue;
-        }
-        a_digest_hex(&digest, hex);
-        snprintf(source->digest, sizeof source->digest, "sha256:%s", hex);
-    }
-}
-
 static void dry_run_reply(struct api_call *c, const struct wire_value *app, const struct wire_problems *p)
 {
     struct wire_value *v = wire_value_new_object(c->arena), *warnings = wire_value_new_array(c->arena);
@@ -163,15 +144,15 @@ void api_handle_APP_PUT(struct api_call *c)
         return;
     }
     names_check(c, doc, &p);
-    unit_app_check(&p, doc, &app);
-    if (app != NULL)
-        sources_resolve(c, &p, app, &sources, &n);
+    app = d_app_check(c->s, &p, doc, &sources, &n);
     if (p.n_errors > 0)
         api_reply_problems(c, &p);
     else if (api_query_flag(c, "dryRun"))
         dry_run_reply(c, app, &p);
     else
-        d_app_put(c->s, app, sources, n, if_match, on_app_done, api_later(c));
+        d_app_put(c->s,
+                  &(struct d_app_write){.app = app, .sources = sources, .n_sources = n, .if_match = if_match},
+                  on_app_done, api_later(c));
 }
 
 /* True when the app's entry is still what the caller read; else answered. */
@@ -192,7 +173,7 @@ void api_handle_APP_DELETE(struct api_call *c)
 {
     struct d_app *app = api_app(c);
     if (app != NULL && if_match_check(c, app))
-        d_app_delete(c->s, app, on_app_done, api_later(c));
+        d_app_delete(c->s, app, NULL, on_app_done, api_later(c));
 }
 
 /* A number of the body's; answers and returns false when it is none. */

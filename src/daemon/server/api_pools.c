@@ -140,12 +140,12 @@ void api_handle_POOL_PUT(struct api_call *c)
     if (problems.n_errors > 0)
         api_reply_problems(c, &problems);
     else
-        d_kube_pool_put(c->s, tree, on_put, api_later(c));
+        d_kube_pool_put(c->s, tree, NULL, false, on_put, api_later(c));
 }
 
 void api_handle_POOL_DELETE(struct api_call *c)
 {
     struct d_kube_pool *p = pool_find(c);
     if (p != NULL)
-        d_kube_pool_delete(c->s, p, on_put, api_later(c));
+        d_kube_pool_delete(c->s, p, NULL, on_put, api_later(c));
 }

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "daemon/server/api.h"
+#include "daemon/server/kube.h"
 #include "sys/clock.h"
 
 void api_tables_init(struct api *a)
@@ -84,6 +85,7 @@ void d_api_app_changed(struct server *s, const struct d_app *app)
 {
     if (s->api != NULL)
         object_mark(s->api, API_KIND_APP, app->key);
+    d_kube_custom_app_changed(s, app);
 }
 
 void d_api_node_changed(struct server *s, const struct a_node_id *node)

@@ -181,6 +181,7 @@ static bool load_app(struct load *l, const struct a_app_ref *ref, const struct s
     app->proven = e.proven;
     app->epoch_base = e.epoch_base;
     app->deleted = e.deleted;
+    app->origin = e.origin;
     app->store_revision = entry->revision;
     app->wanted_revision = e.revision;
     app->old_stores = a_alloc_array(e.n_old_stores + 1, sizeof *app->old_stores);

@@ -137,6 +137,31 @@ bool d_artifact_resolve(const struct server *s, const struct a_name *namespace, 
     return true;
 }
 
+struct wire_value *d_app_check(const struct server *s, struct wire_problems *p, const struct wire_value *doc,
+                               struct unit_source **ret, size_t *ret_n)
+{
+    struct wire_value *app = NULL;
+    struct a_name namespace;
+    unit_app_check(p, doc, &app);
+    if (app == NULL || !a_name_parse(wire_value_view(wire_value_path(app, "metadata.namespace")), &namespace))
+        return NULL;
+    unit_app_sources(p, app, ret, ret_n);
+    for (size_t i = 0; i < *ret_n; i++) {
+        struct unit_source *source = &(*ret)[i];
+        struct a_digest digest;
+        char hex[A_DIGEST_HEX + 1];
+        if (!d_artifact_resolve(s, &namespace, source->source, &digest)) {
+            wire_problem_add(p, A_CODE_APP_INVALID, source->field, NULL,
+                             "astra artifact put FILE --name NAME@VERSION puts it there",
+                             "no artifact \"%s\" in namespace %s", source->source, namespace.s);
+            continue;
+        }
+        a_digest_hex(&digest, hex);
+        snprintf(source->digest, sizeof source->digest, "sha256:%s", hex);
+    }
+    return p->n_errors == 0 ? app : NULL;
+}
+
 /* ---- putting ---- */
 
 struct put {

@@ -239,9 +239,11 @@ static void cluster_take(struct d_kube *k, const struct a_name *name, struct a_v
 /* ---- pools ---- */
 
 static struct wire_value *pool_record(struct a_arena *arena, const struct wire_value *tree,
-                                      uint64_t generation, uint64_t created_ms, bool deleting)
+                                      const struct d_origin *origin, uint64_t generation, uint64_t created_ms,
+                                      bool deleting)
 {
     struct wire_value *record = wire_value_new_object(arena);
+    d_origin_print(arena, record, origin);
     wire_value_set(arena, record, "pool", wire_value_copy(arena, tree));
     wire_value_set_int(arena, record, "generation", (int64_t)generation);
     wire_value_set_int(arena, record, "created", (int64_t)created_ms);
@@ -249,29 +251,60 @@ static struct wire_value *pool_record(struct a_arena *arena, const struct wire_v
     return record;
 }
 
-void d_kube_pool_put(struct server *s, const struct wire_value *tree, d_kube_done *done, void *ctx)
+/* As for apps: what came from an object is changed there, and what did not is not taken over unasked. */
+static bool origin_allows(const struct d_kube_pool *old, const struct d_origin *own, bool adopt,
+                          d_kube_done *done, void *ctx)
 {
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    const char *speaks = d_kube_speaks_for_pool(old);
+    if (speaks != NULL && strcmp(speaks, own->cluster.s) != 0)
+        (void)a_fail(&e, -EBUSY, A_CODE_CONFLICT,
+                     "pool %s comes from the Kubernetes cluster %s: change it there (kubectl -n %s edit "
+                     "pools.astra-ray.dev %s)",
+                     old->spec.name.s, speaks, old->spec.namespace, old->spec.name.s);
+    else if (own->cluster.s[0] != '\0' && old->origin.cluster.s[0] == '\0' && !adopt)
+        (void)a_fail(&e, -EBUSY, A_CODE_CONFLICT, "pool %s was made by the API", old->spec.name.s);
+    else
+        return true;
+    done(ctx, &e);
+    return false;
+}
+
+void d_kube_pool_put(struct server *s, const struct wire_value *tree, const struct d_origin *origin,
+                     bool adopt, d_kube_done *done, void *ctx)
+{
+    static const struct d_origin none;
     A_ARENA_AUTO struct a_arena arena = {0};
     struct kube_pool_spec spec;
     kube_pool_read(tree, &spec);
     const struct d_kube_pool *old = d_kube_pool_find(s, &spec.name);
-    bool same = old != NULL && !old->deleting &&
+    if (origin == NULL)
+        origin = &none;
+    if (old != NULL && !origin_allows(old, origin, adopt, done, ctx))
+        return;
+    bool same = old != NULL && !old->deleting && origin->generation == old->origin.generation &&
+                strcmp(origin->uid, old->origin.uid) == 0 &&
                 wire_value_equal(wire_value_get(old->tree, "spec"), wire_value_get(tree, "spec"));
     if (same) {
         done(ctx, NULL);
         return;
     }
     record_submit(s, true, &spec.name,
-                  pool_record(&arena, tree, old != NULL ? old->generation + 1 : 1,
+                  pool_record(&arena, tree, origin, old != NULL ? old->generation + 1 : 1,
                               old != NULL ? old->created_unix_ms : sys_clock_wall_ms(), false),
                   done, ctx);
 }
 
-void d_kube_pool_delete(struct server *s, struct d_kube_pool *p, d_kube_done *done, void *ctx)
+void d_kube_pool_delete(struct server *s, struct d_kube_pool *p, const struct d_origin *origin,
+                        d_kube_done *done, void *ctx)
 {
+    static const struct d_origin none;
+    if (!origin_allows(p, origin != NULL ? origin : &none, true, done, ctx))
+        return;
     A_ARENA_AUTO struct a_arena arena = {0};
     record_submit(s, true, &p->spec.name,
-                  pool_record(&arena, p->tree, p->generation, p->created_unix_ms, true), done, ctx);
+                  pool_record(&arena, p->tree, &p->origin, p->generation, p->created_unix_ms, true), done,
+                  ctx);
 }
 
 void d_kube_pool_gone(struct d_kube_pool *p)
@@ -283,6 +316,7 @@ void d_kube_pool_gone(struct d_kube_pool *p)
 static void pool_free(struct d_kube_pool *p)
 {
     d_kube_pool_stop(p);
+    d_kube_custom_pool_changed(p);
     a_map_remove(&p->kube->pools, &p->link);
     a_arena_deinit(&p->arena);
     a_free(p);
@@ -325,6 +359,7 @@ static void pool_take(struct d_kube *k, const struct a_name *name, struct a_view
     p->generation = number_of(record, "generation");
     p->created_unix_ms = number_of(record, "created");
     p->deleting = wire_value_bool(wire_value_get(record, "deleting"), false);
+    p->origin = d_origin_parse(record);
     p->revision = revision;
     a_map_put_str(&k->pools, &p->link, p->spec.name.s);
     if (is_new)

@@ -54,6 +54,8 @@ struct d_kube_lease {
     bool owned;
 };
 
+enum d_kube_custom_kind_id { D_KUBE_APPS, D_KUBE_POOLS, D_KUBE_CUSTOM_KINDS };
+
 struct d_kube_cluster {
     struct a_map_link link;
     struct d_kube *kube;
@@ -64,7 +66,8 @@ struct d_kube_cluster {
     struct kube_access access;       /* when `web` is there */
     struct net_web *web;             /* NULL: locked */
     struct d_kube_lease lease;
-    struct a_list follows; /* struct d_kube_follow.link */
+    struct a_list follows;                             /* struct d_kube_follow.link */
+    struct d_kube_custom *custom[D_KUBE_CUSTOM_KINDS]; /* NULL while there is no `web` */
     struct d_kube_condition conditions[D_KUBE_CONDITION_COUNT];
 };
 
@@ -131,6 +134,7 @@ struct d_kube_pool {
     uint32_t may;                /* pods that there may be; the core's max */
     char template[KUBE_TEMPLATE_LEN + 1];
     uint64_t generation, created_unix_ms, revision;
+    struct d_origin origin;
     bool deleting;
     struct kube_pool *core;
     struct sys_timer timer;
@@ -168,10 +172,13 @@ void d_kube_cluster_put(struct server *s, const struct a_name *name, const struc
                         const struct kube_access *access, d_kube_done *done, void *ctx);
 /* No pool may be left in it. Pods that there are stay. */
 void d_kube_cluster_delete(struct server *s, struct d_kube_cluster *c, d_kube_done *done, void *ctx);
-/* `tree` is completed; *changed of an equal one is false, and nothing is written. */
-void d_kube_pool_put(struct server *s, const struct wire_value *tree, d_kube_done *done, void *ctx);
+/* `tree` is completed; an equal one is not written. `origin` NULL = the API; A_CODE_CONFLICT when the pool
+ * came from elsewhere and its origin still speaks for it, or was made by the API and is not to be adopted. */
+void d_kube_pool_put(struct server *s, const struct wire_value *tree, const struct d_origin *origin,
+                     bool adopt, d_kube_done *done, void *ctx);
 /* Empties it, then forgets it. */
-void d_kube_pool_delete(struct server *s, struct d_kube_pool *p, d_kube_done *done, void *ctx);
+void d_kube_pool_delete(struct server *s, struct d_kube_pool *p, const struct d_origin *origin,
+                        d_kube_done *done, void *ctx);
 /* Nothing of a deleted pool is left. */
 void d_kube_pool_gone(struct d_kube_pool *p);
 /* What stands in the record or the default. */
@@ -281,6 +288,23 @@ bool d_kube_room_take(struct d_kube_room *room, const struct d_kube_shape *shape
 uint32_t d_kube_pool_may(const struct d_kube_pool *p, struct a_buf *why);
 /* The pool's own price, else its cluster's. */
 double d_kube_pool_price(const struct d_kube_pool *p);
+
+/* ---- kube_custom.c: App and Pool as objects of the cluster ---- */
+
+void d_kube_custom_start(struct d_kube_cluster *c);
+void d_kube_custom_stop(struct d_kube_cluster *c);
+/* This server owns the cluster now. */
+void d_kube_custom_owned(struct d_kube_cluster *c);
+/* What people see of it is another thing now, or it is gone. */
+void d_kube_custom_app_changed(struct server *s, const struct d_app *app);
+void d_kube_custom_pool_changed(const struct d_kube_pool *p);
+/* The cluster that it came from, while its object is there, or may be there for all that is known; else NULL:
+ * nobody but the API speaks for it. */
+const char *d_kube_speaks_for_app(const struct server *s, const struct d_app *app);
+const char *d_kube_speaks_for_pool(const struct d_kube_pool *p);
+/* Objects that are known, and those of them that are not accepted (yet). */
+void d_kube_custom_counts(const struct d_kube_cluster *c, enum d_kube_custom_kind_id kind, size_t *ret_all,
+                          size_t *ret_refused);
 
 /* ---- kube_demand.c ---- */
 

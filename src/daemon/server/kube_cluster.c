@@ -167,11 +167,13 @@ void d_kube_cluster_start(struct d_kube_cluster *c)
     }
     d_kube_condition_set(c, D_KUBE_UNLOCKED, true, "Opened", "%s", "");
     d_kube_lease_start(c);
+    d_kube_custom_start(c);
 }
 
 void d_kube_cluster_stop(struct d_kube_cluster *c)
 {
     d_kube_lease_stop(c);
+    d_kube_custom_stop(c);
     a_map_foreach (l, &c->kube->pools) {
         struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
         if (strcmp(p->spec.cluster.s, c->name.s) == 0)

@@ -32,9 +32,11 @@ static void owned_set(struct d_kube_cluster *c, bool owned)
     sys_log(INFO, "kube", "kube.lease",
             owned ? "this server drives the cluster" : "another server may drive it",
             SYS_STR("cluster", c->name.s));
-    if (owned)
-        a_list_foreach (it, &c->follows)
-            d_kube_follow_owned(a_list_entry(it, struct d_kube_follow, link));
+    if (!owned)
+        return;
+    a_list_foreach (it, &c->follows)
+        d_kube_follow_owned(a_list_entry(it, struct d_kube_follow, link));
+    d_kube_custom_owned(c);
 }
 
 /* What the server has now. */

@@ -48,6 +48,23 @@ static void watches_print(const struct d_kube *k, struct a_buf *b)
     }
 }
 
+static void objects_print(const struct d_kube *k, struct a_buf *b)
+{
+    static const char *const kinds[D_KUBE_CUSTOM_KINDS] = {"App", "Pool"};
+    a_metric_head(b, "astra_kube_objects", "gauge", "Custom resources that are followed");
+    a_map_foreach (l, &k->clusters) {
+        const struct d_kube_cluster *c = a_map_entry(l, struct d_kube_cluster, link);
+        for (int i = 0; i < D_KUBE_CUSTOM_KINDS; i++) {
+            size_t all, refused;
+            d_kube_custom_counts(c, (enum d_kube_custom_kind_id)i, &all, &refused);
+            a_buf_addf(b,
+                       "astra_kube_objects{cluster=\"%s\",kind=\"%s\",accepted=\"true\"} %zu\n"
+                       "astra_kube_objects{cluster=\"%s\",kind=\"%s\",accepted=\"false\"} %zu\n",
+                       c->name.s, kinds[i], all - refused, c->name.s, kinds[i], refused);
+        }
+    }
+}
+
 static void pools_print(const struct d_kube *k, struct a_buf *b)
 {
     a_metric_head(b, "astra_kube_pool_pods", "gauge", "Pods of a pool, by state; states overlap");
@@ -92,6 +109,7 @@ void d_kube_metrics(const struct server *s, struct a_buf *b)
     clusters_print(k, b, "astra_kube_cluster_unlocked", D_KUBE_UNLOCKED,
                    "1 while the credentials can be opened");
     watches_print(k, b);
+    objects_print(k, b);
     pools_print(k, b);
     a_metric_print(b, "astra_kube_errors_total", "counter",
                    "Answers of API servers that were refusals or none", k->errors);

@@ -160,6 +160,7 @@ void d_kube_pool_event(struct d_kube_pool *p, struct kube_pool_event *e)
     if (e->type == KUBE_POOL_TICK && is_over(p))
         d_kube_pool_gone(p);
     timer_set(p);
+    d_kube_custom_pool_changed(p);
 }
 
 /* What its cluster's limits leave is looked at before each plan: other pools grow, too. */

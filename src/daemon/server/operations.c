@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "daemon/server/kube.h"
 #include "daemon/server/server.h"
 #include "daemon/server/store_keys.h"
 #include "sys/clock.h"
@@ -31,6 +32,8 @@ struct operation {
     struct a_arena arena;
     uint64_t if_match, number, from;
     uint32_t units;
+    struct d_origin origin; /* whose write it is; empty: the API's */
+    bool adopt;
     /* prepared */
     struct d_app_entry next;
     struct d_revision *revision;
@@ -168,6 +171,7 @@ static struct d_app_entry entry_of(const struct d_app *app)
                                 .epoch_base = app->epoch_base,
                                 .units = app->units,
                                 .deleted = app->deleted,
+                                .origin = app->origin,
                                 .old_stores = app->old_stores,
                                 .n_old_stores = app->n_old_stores};
 }
@@ -201,6 +205,31 @@ static int app_find(const struct operation *op, struct d_app **ret, struct a_err
     return 0;
 }
 
+/* What came from a Kubernetes cluster is changed there, and what did not is not taken over unasked. */
+static int origin_check(const struct operation *op, const struct d_app *app, struct a_error *reterr)
+{
+    const char *speaks = d_kube_speaks_for_app(op->server, app), *own = op->origin.cluster.s;
+    if (speaks != NULL && strcmp(speaks, own) != 0)
+        return a_fail(reterr, -EBUSY, A_CODE_CONFLICT,
+                      "app %s comes from the Kubernetes cluster %s: change it there (kubectl -n %s edit "
+                      "apps.astra-ray.dev %s)",
+                      op->ref.name.s, speaks, op->ref.namespace.s, op->ref.name.s);
+    if (own[0] != '\0' && app->origin.cluster.s[0] == '\0' && !op->adopt)
+        return a_fail(reterr, -EBUSY, A_CODE_CONFLICT, "app %s was made by the API", op->ref.name.s);
+    return 0;
+}
+
+static bool origin_equal(const struct d_origin *a, const struct d_origin *b)
+{
+    return a->generation == b->generation && strcmp(a->cluster.s, b->cluster.s) == 0 &&
+           strcmp(a->uid, b->uid) == 0;
+}
+
+static const char *actor_of(const struct operation *op)
+{
+    return op->origin.cluster.s[0] != '\0' ? "kubernetes" : "user";
+}
+
 /* Memory follows what was stored. */
 static struct d_app *entry_apply(struct operation *op, uint64_t revision)
 {
@@ -210,6 +239,7 @@ static struct d_app *entry_apply(struct operation *op, uint64_t revision)
     app->units = op->next.units;
     app->proven = op->next.proven;
     app->deleted = op->next.deleted;
+    app->origin = op->next.origin;
     app->store_revision = revision;
     app->current = d_app_revision(app, op->next.revision);
     a_assert(app->current != NULL);
@@ -266,6 +296,7 @@ static bool only_units_differ(const struct unit_change *c)
 static void put_new(struct operation *op, const struct wire_value *app)
 {
     sys_random_uuid4(&op->next.uid);
+    op->next.origin = op->origin;
     op->next.created_unix_ms = sys_clock_wall_ms();
     op->next.generation = op->number = op->next.revision = 1;
     op->next.units = (uint32_t)wire_value_int(wire_value_path(app, "spec.units"), 1);
@@ -287,13 +318,14 @@ static void put_next(struct operation *op, struct d_app *app, const struct wire_
     const struct unit_change *changes = unit_app_diff(&op->arena, d_app_tree(app, &op->arena), tree);
     uint64_t number = last_number(app) + 1;
     op->next = entry_of(app);
+    op->next.origin = op->origin;
     op->next.units = (uint32_t)wire_value_int(wire_value_path(tree, "spec.units"), 1);
     op->revision = d_revision_new(tree, &app->uid, number, op->sources, op->n_sources, "deploy");
     bool new_revision = !only_units_differ(changes) || pins_differ(op->revision, app->current);
-    if (changes == NULL && !new_revision)
+    op->changed = changes != NULL || new_revision;
+    if (!op->changed && origin_equal(&op->origin, &app->origin))
         return;
-    op->changed = true;
-    op->next.generation++;
+    op->next.generation += op->changed;
     if (new_revision)
         op->number = op->next.revision = number;
     entry_write(op, app->store_revision);
@@ -310,6 +342,8 @@ static int put_prepare(struct operation *op, struct a_error *reterr)
     struct d_app *app = d_app_find(op->server, &op->ref);
     if (rc == 0 && app != NULL)
         rc = app_find(op, &app, reterr);
+    if (rc == 0 && app != NULL)
+        rc = origin_check(op, app, reterr);
     if (rc != 0)
         return rc;
     if (op->if_match != 0 && (app == NULL || app->store_revision != op->if_match))
@@ -350,6 +384,7 @@ static void put_apply(struct operation *op, uint64_t revision)
         app->created_unix_ms = op->next.created_unix_ms;
         app->generation = op->next.generation;
         app->units = op->next.units;
+        app->origin = op->next.origin;
         app->store_revision = revision;
         a_list_push_back(&app->revisions, &r->link);
         app->current = r;
@@ -366,16 +401,16 @@ static void put_apply(struct operation *op, uint64_t revision)
     }
     snprintf(object, sizeof object, "app %s", op->ref.name.s);
     if (r != NULL)
-        d_event_add(s, app, "user", object, r->number, A_REASON_REQUESTED, "revision %llu deployed",
+        d_event_add(s, app, actor_of(op), object, r->number, A_REASON_REQUESTED, "revision %llu deployed",
                     (unsigned long long)r->number);
-    else
-        d_event_add(s, app, "user", object, app->current->number, A_REASON_REQUESTED, "scaled to %u units",
-                    app->units);
+    else if (op->changed)
+        d_event_add(s, app, actor_of(op), object, app->current->number, A_REASON_REQUESTED,
+                    "scaled to %u units", app->units);
 }
 
-void d_app_put(struct server *s, const struct wire_value *app, const struct unit_source *sources,
-               size_t n_sources, uint64_t if_match, d_app_done *done, void *ctx)
+void d_app_put(struct server *s, const struct d_app_write *write, d_app_done *done, void *ctx)
 {
+    const struct wire_value *app = write->app;
     struct a_app_ref ref;
     bool ok = a_name_parse(wire_value_view(wire_value_path(app, "metadata.name")), &ref.name) &&
               a_name_parse(wire_value_view(wire_value_path(app, "metadata.namespace")), &ref.namespace);
@@ -384,14 +419,17 @@ void d_app_put(struct server *s, const struct wire_value *app, const struct unit
     A_BUF_AUTO struct a_buf json = {0};
     wire_json_print(&json, app, 0);
     op->app_json = a_buf_steal(&json);
-    op->sources = a_alloc_array(n_sources + 1, sizeof *op->sources);
-    op->n_sources = n_sources;
-    for (size_t i = 0; i < n_sources; i++) {
-        op->sources[i] = sources[i];
-        op->sources[i].name = a_arena_strdup(&op->arena, sources[i].name);
+    op->sources = a_alloc_array(write->n_sources + 1, sizeof *op->sources);
+    op->n_sources = write->n_sources;
+    for (size_t i = 0; i < write->n_sources; i++) {
+        op->sources[i] = write->sources[i];
+        op->sources[i].name = a_arena_strdup(&op->arena, write->sources[i].name);
         op->sources[i].field = op->sources[i].source = "";
     }
-    op->if_match = if_match;
+    op->if_match = write->if_match;
+    op->adopt = write->adopt;
+    if (write->origin != NULL)
+        op->origin = *write->origin;
     op->prepare = put_prepare;
     op->apply = put_apply;
     operation_submit(op);
@@ -403,6 +441,8 @@ static int scale_prepare(struct operation *op, struct a_error *reterr)
 {
     struct d_app *app;
     int rc = app_find(op, &app, reterr);
+    if (rc == 0)
+        rc = origin_check(op, app, reterr);
     if (rc != 0)
         return rc;
     op->next = entry_of(app);
@@ -491,6 +531,8 @@ static int delete_prepare(struct operation *op, struct a_error *reterr)
 {
     struct d_app *app;
     int rc = app_find(op, &app, reterr);
+    if (rc == 0)
+        rc = origin_check(op, app, reterr);
     if (rc != 0)
         return rc;
     op->next = entry_of(app);
@@ -505,13 +547,16 @@ static void delete_apply(struct operation *op, uint64_t revision)
     struct d_app *app = d_app_find(op->server, &op->ref);
     char object[80];
     snprintf(object, sizeof object, "app %s", op->ref.name.s);
-    d_event_add(op->server, app, "user", object, 0, A_REASON_REQUESTED, "deletion begins: units drain");
+    d_event_add(op->server, app, actor_of(op), object, 0, A_REASON_REQUESTED, "deletion begins: units drain");
     entry_apply(op, revision); /* an app without units is gone with this call's end */
 }
 
-void d_app_delete(struct server *s, struct d_app *app, d_app_done *done, void *ctx)
+void d_app_delete(struct server *s, struct d_app *app, const struct d_origin *origin, d_app_done *done,
+                  void *ctx)
 {
     struct operation *op = operation_new(s, &app->ref, done, ctx);
+    if (origin != NULL)
+        op->origin = *origin;
     op->uid = app->uid;
     op->prepare = delete_prepare;
     op->apply = delete_apply;

@@ -87,6 +87,13 @@ struct d_past {
     uint64_t gone_unix_ms; /* the node is forgotten, and was connected until then; 0 = it is known */
 };
 
+/* The object of a Kubernetes cluster that something came from. */
+struct d_origin {
+    struct a_name cluster; /* empty: none, it was made by the API */
+    char uid[64];
+    int64_t generation; /* of the object, that was taken over last */
+};
+
 struct d_app {
     struct a_map_link by_ref, by_uid; /* of server.apps, server.uids */
     char key[2 * A_NAME_MAX + 2];     /* namespace/name */
@@ -99,7 +106,8 @@ struct d_app {
     uint64_t epoch;            /* in each claim: epoch_base + the store's own, which rises at each opening */
     struct a_uuid *old_stores; /* under whose ids claims of it were made before it was adopted; stored */
     size_t n_old_stores;
-    uint32_t units; /* wanted; the only part of the spec that a revision does not fix */
+    struct d_origin origin; /* stored */
+    uint32_t units;         /* wanted; the only part of the spec that a revision does not fix */
     struct a_list revisions;
     uint64_t wanted_revision;   /* while reading the store: number of `current` */
     struct d_revision *current; /* NULL: orphan without its text yet */
@@ -393,11 +401,24 @@ struct d_app_result {
 };
 typedef void d_app_done(void *ctx, const struct d_app_result *result, const struct a_error *error);
 
-/* `app` was completed by unit_app_check and its sources resolved. Makes a revision when more than `units`
- * differs, stores, tells the fleet, then done. if_match 0 = any, else the store revision that it must still
- * have (A_CODE_CONFLICT). */
-void d_app_put(struct server *s, const struct wire_value *app, const struct unit_source *sources,
-               size_t n_sources, uint64_t if_match, d_app_done *done, void *ctx);
+/* The App's checker, and what only the server knows: are the artifacts there? NULL when there is an error in
+ * `p`; else the completed app with its sources resolved, in the arena of `p`. */
+struct wire_value *d_app_check(const struct server *s, struct wire_problems *p, const struct wire_value *doc,
+                               struct unit_source **ret, size_t *ret_n);
+
+/* A write of an app: what d_app_check() passed. */
+struct d_app_write {
+    const struct wire_value *app;
+    const struct unit_source *sources;
+    size_t n_sources;
+    uint64_t if_match;             /* 0 = any, else the store revision that it must still have */
+    const struct d_origin *origin; /* NULL = the API */
+    bool adopt;                    /* an app that was made by the API may be taken over */
+};
+
+/* Makes a revision when more than `units` differs, stores, tells the fleet, then done. A_CODE_CONFLICT when
+ * the app came from elsewhere, and its origin still speaks for it (d_kube_speaks_for_app()). */
+void d_app_put(struct server *s, const struct d_app_write *write, d_app_done *done, void *ctx);
 void d_app_scale(struct server *s, struct d_app *app, uint32_t units, d_app_done *done, void *ctx);
 /* Back to revision `to`; 0 = the newest one before the current one that was proven, else just the one before.
  */
@@ -407,7 +428,9 @@ void d_app_undone(struct server *s, struct d_app *app, uint64_t from, uint64_t t
 /* Nothing of a deleted app is left: its entries become a tombstone, the object goes. */
 void d_app_gone(struct server *s, struct d_app *app);
 void d_app_undo(struct server *s, struct d_app *app, uint64_t to, d_app_done *done, void *ctx);
-void d_app_delete(struct server *s, struct d_app *app, d_app_done *done, void *ctx);
+/* `origin` NULL: by the API, refused like d_app_put(). */
+void d_app_delete(struct server *s, struct d_app *app, const struct d_origin *origin, d_app_done *done,
+                  void *ctx);
 /* Orphans: make it an app of this store again, or release all its claims. Adopting wants its text, and a
  * server to which its nodes had time to come back. */
 bool d_app_adoptable(const struct server *s, const struct d_app *app);

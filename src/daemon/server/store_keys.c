@@ -149,6 +149,27 @@ static void digest_put(struct a_arena *arena, struct wire_value *o, const char *
     wire_value_set_string(arena, o, key, hex);
 }
 
+void d_origin_print(struct a_arena *arena, struct wire_value *record, const struct d_origin *origin)
+{
+    struct wire_value *v = wire_value_new_object(arena);
+    if (origin->cluster.s[0] == '\0')
+        return;
+    wire_value_set_string(arena, v, "cluster", origin->cluster.s);
+    wire_value_set_string(arena, v, "uid", origin->uid);
+    wire_value_set_int(arena, v, "generation", origin->generation);
+    wire_value_set(arena, record, "origin", v);
+}
+
+struct d_origin d_origin_parse(const struct wire_value *record)
+{
+    const struct wire_value *v = wire_value_get(record, "origin");
+    struct d_origin o = {.generation = wire_value_int(wire_value_get(v, "generation"), 0)};
+    if (!a_name_parse(wire_value_view(wire_value_get(v, "cluster")), &o.cluster))
+        return (struct d_origin){.generation = 0};
+    snprintf(o.uid, sizeof o.uid, "%s", wire_value_string(wire_value_get(v, "uid"), ""));
+    return o;
+}
+
 void d_app_entry_print(struct a_buf *b, const struct d_app_entry *e)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
@@ -164,6 +185,7 @@ void d_app_entry_print(struct a_buf *b, const struct d_app_entry *e)
     for (size_t i = 0; i < e->n_old_stores; i++)
         wire_value_append(stores, wire_value_new_string(&arena, e->old_stores[i].s));
     wire_value_set(&arena, doc, "oldStores", stores);
+    d_origin_print(&arena, doc, &e->origin);
     wire_json_print(b, doc, 0);
 }
 
@@ -186,7 +208,8 @@ int d_app_entry_parse(struct a_arena *arena, struct a_view text, struct d_app_en
                             .revision = number_of(doc, "revision"),
                             .proven = number_of(doc, "proven"),
                             .epoch_base = number_of(doc, "epochBase"),
-                            .deleted = wire_value_bool(wire_value_get(doc, "deleted"), false)};
+                            .deleted = wire_value_bool(wire_value_get(doc, "deleted"), false),
+                            .origin = d_origin_parse(doc)};
     const struct wire_value *stores = wire_value_get(doc, "oldStores");
     struct a_uuid *old = a_arena_alloc(arena, (wire_value_count(stores) + 1) * sizeof *old);
     bool ok = a_uuid_parse(wire_value_view(wire_value_get(doc, "uid")), &e.uid);

@@ -36,7 +36,12 @@ struct d_app_entry {
     bool deleted;
     const struct a_uuid *old_stores;
     size_t n_old_stores;
+    struct d_origin origin;
 };
+
+/* {cluster, uid, generation} as member `origin`; nothing when there is none. */
+void d_origin_print(struct a_arena *arena, struct wire_value *record, const struct d_origin *origin);
+struct d_origin d_origin_parse(const struct wire_value *record);
 
 void d_app_entry_print(struct a_buf *b, const struct d_app_entry *e);
 /* old_stores in `arena`. */
