@@ -39,6 +39,7 @@ def values(platform, api):
     api.ok("PUT", "/v1/namespaces/default/apps/huge", app_doc("huge", head={"cpu": 100, "memory": "2Gi"}))
     wait_for(lambda: api.ok("GET", "/v1/namespaces/default/apps/tiny")["status"]["state"] == "READY")
     wait_for(lambda: [u for u in api.items("/v1/units") if u["reason"] == "NoCapacity"])
+    wait_for(lambda: api.call("POST", "/v3/discovery:endpoints", BODIES["DiscoveryRequest"])[0] == 200)  # some seconds after the start
     api.ok("PUT", "/v1/clusters/east?check=false", BODIES["ClusterInput"])
     api.ok("PUT", "/v1/pools/small", BODIES["PoolInput"])
     unit = [u for u in api.items("/v1/units") if u["app"] == "tiny"][0]
@@ -60,6 +61,8 @@ def validator(document, schema):
 
 BODIES = {
     "AppInput": app_doc(), "Scale": {"units": 1}, "Undo": {"to": 1}, "TokenRequest": {"role": "view", "name": "x", "expires": "1h"},
+    "ClusterLimits": {"price": 1.5},
+    "DiscoveryRequest": {"resource_names": ["default/tiny"], "node": {"id": "e1"}},
     "ClusterInput": {"credentials": {"server": "https://127.0.0.1:1", "token": "t", "namespace": "astra"}, "joinAddress": "127.0.0.1:7701"},
     "PoolInput": {
         "apiVersion": "astra-ray.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "small"},

@@ -1,11 +1,13 @@
-/* The admin port: /metrics, /healthz, /ready, /routes. */
+/* The admin port: /metrics, /healthz, /ready, /routes, and endpoints for Envoy. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "daemon/eds.h"
 #include "daemon/gateway/process.h"
 #include "gateway/policy/policy.h"
 #include "sys/clock.h"
+#include "wire/eds.h"
 
 /* A request that waits for the workers' parts. */
 struct question {
@@ -207,6 +209,39 @@ static void routes_print(struct d_gateway *g, struct a_buf *b)
     a_buf_add_str(b, "]}\n");
 }
 
+/* ---- endpoints for Envoy ---- */
+
+static bool eds_is_known(void *ctx)
+{
+    return ((struct d_gateway *)ctx)->has_view;
+}
+
+static void eds_endpoints(void *ctx, void (*take)(void *taker, const struct wire_sl_endpoint *e), void *taker)
+{
+    d_gw_view_endpoints(&((struct d_gateway *)ctx)->view, take, taker);
+}
+
+static void eds_reply(void *ctx, struct net_http_request *r, const struct net_http_response *response)
+{
+    (void)ctx;
+    net_http_reply(r, response);
+}
+
+static const struct d_eds_ops eds_ops = {
+    .is_known = eds_is_known, .endpoints = eds_endpoints, .reply = eds_reply};
+
+void d_gw_admin_tell(struct d_gateway *g)
+{
+    if (g->eds != NULL)
+        d_eds_changed(g->eds);
+}
+
+void d_gw_admin_stop(struct d_gateway *g)
+{
+    d_eds_free(a_steal(&g->eds));
+    net_http_server_free(a_steal(&g->admin));
+}
+
 /* ---- requests ---- */
 
 static void ready_answer(struct d_gateway *g, struct net_http_request *r)
@@ -219,8 +254,10 @@ static void ready_answer(struct d_gateway *g, struct net_http_request *r)
 static void admin_handle(void *ctx, struct net_http_request *r)
 {
     struct d_gateway *g = ctx;
-    if (r->head->method != WIRE_HTTP_GET && r->head->method != WIRE_HTTP_HEAD)
-        net_http_reply_text(r, 405, "text/plain", A_VIEW_LIT("only GET\n"));
+    if (r->head->method == WIRE_HTTP_POST && a_view_is(r->path, WIRE_EDS_PATH))
+        d_eds_handle(g->eds, r, NULL);
+    else if (r->head->method != WIRE_HTTP_GET && r->head->method != WIRE_HTTP_HEAD)
+        net_http_reply_text(r, 405, "text/plain", A_VIEW_LIT("only GET (POST: " WIRE_EDS_PATH ")\n"));
     else if (a_view_is(r->path, "/metrics"))
         question_ask(g, r, "text/plain; version=0.0.4; charset=utf-8", metrics_print);
     else if (a_view_is(r->path, "/routes"))
@@ -230,7 +267,8 @@ static void admin_handle(void *ctx, struct net_http_request *r)
     else if (a_view_is(r->path, "/ready"))
         ready_answer(g, r);
     else
-        net_http_reply_text(r, 404, "text/plain", A_VIEW_LIT("/metrics /healthz /ready /routes\n"));
+        net_http_reply_text(r, 404, "text/plain",
+                            A_VIEW_LIT("/metrics /healthz /ready /routes " WIRE_EDS_PATH "\n"));
 }
 
 static const struct net_http_server_ops admin_ops = {.handle = admin_handle};
@@ -241,6 +279,7 @@ int d_gw_admin_start(struct d_gateway *g, struct a_error *reterr)
     int rc = sys_addr_parse(g->options.admin, &addr, reterr);
     if (rc != 0)
         return rc;
+    g->eds = d_eds_new(g->loop, &eds_ops, g);
     g->admin = net_http_server_new(g->loop, &(struct net_http_server_options){0}, &admin_ops, g);
     rc = net_http_server_listen(g->admin, &addr, NULL, &real, reterr);
     if (rc == 0)

@@ -153,6 +153,7 @@ void d_gw_crew_apply(struct d_gateway *g)
         else
             order_send(o, o->worker->loop, apply_run);
     }
+    d_gw_admin_tell(g);
 }
 
 static void tls_run(void *ctx)

@@ -135,7 +135,7 @@ static void gateway_end(struct d_gateway *g)
 {
     if (g->loop != NULL) {
         d_gw_link_stop(g);
-        net_http_server_free(a_steal(&g->admin));
+        d_gw_admin_stop(g);
         d_gw_crew_stop(g);
         d_gw_certificate_close(g);
         d_gw_access_log_free(a_steal(&g->access));

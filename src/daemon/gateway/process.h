@@ -50,6 +50,7 @@ struct d_gateway {
     uint64_t attach;
 
     struct net_http_server *admin;
+    struct d_eds *eds;
     uint16_t port, admin_port;
     char address[256]; /* told to the server */
 
@@ -102,5 +103,8 @@ void d_gw_certificate_close(struct d_gateway *g);
 /* ---- admin.c ---- */
 
 int d_gw_admin_start(struct d_gateway *g, struct a_error *reterr) A_MUST_CHECK;
+/* The view is another one. */
+void d_gw_admin_tell(struct d_gateway *g);
+void d_gw_admin_stop(struct d_gateway *g);
 
 #endif

@@ -209,6 +209,21 @@ struct d_gw_record *d_gw_view_endpoint(const struct d_gw_view *v, struct a_view 
     return record_find(v, 'e', id);
 }
 
+void d_gw_view_endpoints(const struct d_gw_view *v, void (*take)(void *ctx, const struct wire_sl_endpoint *e),
+                         void *ctx)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    a_map_foreach (l, &v->records) {
+        const struct d_gw_record *r = a_map_entry(l, struct d_gw_record, by_key);
+        struct wire_sl_frame frame;
+        struct wire_sl_message m;
+        if (r->is_endpoint && wire_sl_frame_parse(a_buf_view(&r->frame), &frame, NULL) == 0 &&
+            wire_sl_decode(&frame, &arena, &m, NULL) == 0)
+            take(ctx, &m.endpoint);
+        a_arena_reset(&arena);
+    }
+}
+
 uint64_t d_gw_record_in_flight(const struct d_gw_view *v, const struct d_gw_record *r)
 {
     uint64_t sum = 0;

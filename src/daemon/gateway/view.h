@@ -82,6 +82,9 @@ void d_gw_view_break(struct d_gw_view *v);
 void d_gw_view_count(struct d_gw_view *v, const struct d_gw_part *part);
 /* NULL: the view has none of that id. */
 struct d_gw_record *d_gw_view_endpoint(const struct d_gw_view *v, struct a_view id);
+/* Calls take(ctx, endpoint) for all of the view; what it is given lives during the call. */
+void d_gw_view_endpoints(const struct d_gw_view *v, void (*take)(void *ctx, const struct wire_sl_endpoint *e),
+                         void *ctx);
 uint64_t d_gw_record_in_flight(const struct d_gw_view *v, const struct d_gw_record *r);
 
 #endif

@@ -23,7 +23,7 @@ static void (*const handlers[])(struct api_call *c) = {
 
 /* ---- answering ---- */
 
-static void reply(struct api_call *c, const struct net_http_response *response)
+void api_reply(struct api_call *c, const struct net_http_response *response)
 {
     a_error_deinit(&c->error);
     if (c->replay_key != NULL)
@@ -33,7 +33,8 @@ static void reply(struct api_call *c, const struct net_http_response *response)
 
 void api_reply_json(struct api_call *c, unsigned status, struct a_view text)
 {
-    reply(c, &(struct net_http_response){.status = status, .content_type = "application/json", .body = text});
+    api_reply(
+        c, &(struct net_http_response){.status = status, .content_type = "application/json", .body = text});
 }
 
 void api_reply_value(struct api_call *c, unsigned status, const struct wire_value *v)
@@ -52,11 +53,11 @@ void api_reply_tagged(struct api_call *c, unsigned status, const struct wire_val
     const struct net_http_header header = {"ETag", tag};
     wire_json_print(&b, v, 0);
     a_buf_add_char(&b, '\n');
-    reply(c, &(struct net_http_response){.status = status,
-                                         .content_type = "application/json",
-                                         .headers = &header,
-                                         .n_headers = 1,
-                                         .body = a_buf_view(&b)});
+    api_reply(c, &(struct net_http_response){.status = status,
+                                             .content_type = "application/json",
+                                             .headers = &header,
+                                             .n_headers = 1,
+                                             .body = a_buf_view(&b)});
 }
 
 static void error_print(struct api_call *c, struct a_buf *b, const struct a_error *e, const char *allow)
@@ -64,11 +65,11 @@ static void error_print(struct api_call *c, struct a_buf *b, const struct a_erro
     const struct net_http_header headers[] = {{"WWW-Authenticate", "Bearer"}, {"Allow", allow}};
     unsigned status = (unsigned)a_code_http(e->code);
     bool has_allow = e->code == A_CODE_METHOD && allow != NULL, asks = e->code == A_CODE_UNAUTHORIZED;
-    reply(c, &(struct net_http_response){.status = status,
-                                         .content_type = NET_PROBLEM_TYPE,
-                                         .headers = has_allow ? &headers[1] : headers,
-                                         .n_headers = has_allow || asks ? 1 : 0,
-                                         .body = a_buf_view(b)});
+    api_reply(c, &(struct net_http_response){.status = status,
+                                             .content_type = NET_PROBLEM_TYPE,
+                                             .headers = has_allow ? &headers[1] : headers,
+                                             .n_headers = has_allow || asks ? 1 : 0,
+                                             .body = a_buf_view(b)});
 }
 
 static void error_reply(struct api_call *c, const struct a_error *e, const char *allow)
@@ -325,6 +326,7 @@ int d_api_start(struct server *s, struct a_error *reterr)
     a_list_init(&a->laters);
     a_list_init(&a->replay_order);
     api_streams_begin(a);
+    api_eds_begin(a);
     api_tables_init(a);
     a->http = s->http = net_http_server_new(s->loop, &options, &ops, a);
     int rc = uploads_clear(a, reterr);
@@ -357,6 +359,7 @@ void d_api_stop(struct server *s)
     if (a == NULL)
         return;
     api_streams_close(a);
+    api_eds_close(a);
     laters_end(a);
     net_http_server_free(a->http);
     api_replays_free(a);

@@ -20,14 +20,14 @@
 #define API_REPLAY_MS (24ull * 3600 * 1000)
 #define API_REPLAY_MAX 10000
 
-enum api_kind { API_KIND_APP, API_KIND_UNIT, API_KIND_NODE, API_KIND_COUNT };
+enum api_kind { API_KIND_APP, API_KIND_UNIT, API_KIND_NODE, API_KIND_ENDPOINT, API_KIND_COUNT };
 
 /* One object as its watchers saw it last. */
 struct api_object {
     struct a_map_link link; /* of the table, by key */
     struct a_list of_changes, of_gone, of_marked;
     struct a_list units, of_app; /* an app's units; of a unit: its place there */
-    char *key;                   /* NS/APP, NS/APP/UNIT, node id */
+    char *key;                   /* NS/APP, NS/APP/UNIT, node id, NS/APP/ and an endpoint's id */
     char *text;                  /* JSON; NULL: gone, or never told */
     size_t len;
     uint64_t hash, sequence;
@@ -49,12 +49,14 @@ struct api {
     struct net_http_server *http;
     uint16_t port;
     struct api_table tables[API_KIND_COUNT];
-    struct a_list marked;  /* struct api_object.of_marked: apps and nodes that may read differently now */
-    uint64_t sequence;     /* of object changes */
-    struct a_list streams; /* struct api_stream.link */
-    struct a_list laters;  /* struct api_later.link */
-    struct sys_timer tick; /* keep-alives, and streams to be cut */
-    struct sys_timer look; /* something is marked, and somebody watches */
+    struct a_list marked; /* struct api_object.of_marked: apps and nodes that may read differently now */
+    struct a_list marked_endpoints;
+    uint64_t sequence;                      /* of object changes */
+    struct a_list streams;                  /* struct api_stream.link */
+    struct a_list laters;                   /* struct api_later.link */
+    struct d_eds *eds;                      /* api_eds.c */
+    struct sys_timer tick;                  /* keep-alives, and streams to be cut */
+    struct sys_timer look;                  /* something is marked, and somebody watches */
     uint64_t look_ms, look_took_ms, looked; /* looked: apps and nodes, in all */
     struct a_map tokens;                    /* struct api_token, by id */
     struct a_map replays;                   /* struct api_replay, by key */
@@ -87,6 +89,8 @@ struct api_call *api_now(void *later);
 
 /* ---- api.c: answering ---- */
 
+/* Ends the call. */
+void api_reply(struct api_call *c, const struct net_http_response *response);
 void api_reply_value(struct api_call *c, unsigned status, const struct wire_value *v);
 /* As above with an ETag. */
 void api_reply_tagged(struct api_call *c, unsigned status, const struct wire_value *v, uint64_t revision);
@@ -118,6 +122,9 @@ struct wire_value *api_json_unit(const struct api *a, const struct d_app *app, c
                                  struct a_arena *arena, bool full);
 struct wire_value *api_json_node(const struct api *a, const struct sl_resource_node *node,
                                  struct a_arena *arena, bool full);
+/* One replica, as who calls it directly must know it. */
+struct wire_value *api_json_endpoint(const struct d_app *app, const struct wire_sl_endpoint *e,
+                                     struct a_arena *arena);
 struct wire_value *api_json_capacity(const struct a_capacity *c, struct a_arena *arena);
 /* A condition as people read it; texts are copied. */
 struct api_condition {
@@ -154,8 +161,10 @@ void api_streams_begin(struct api *a);
 void api_stream_objects(struct api_call *c, enum api_kind kind, const char *prefix, uint64_t since);
 /* Events behind `since` of one app ("NS/APP/"), of a namespace ("NS/"), or of all (""). */
 void api_stream_events(struct api_call *c, const char *prefix, uint64_t since);
-/* Somebody watches objects: what is marked must be looked at. */
+/* Somebody watches apps, units or nodes: what is marked must be looked at. */
 bool api_streams_watch(const struct api *a);
+/* Somebody watches this kind. */
+bool api_streams_watch_kind(const struct api *a, enum api_kind kind);
 /* Tells all watchers of objects what is new to them. */
 void api_streams_tell(struct api *a);
 void api_streams_close(struct api *a);
@@ -182,6 +191,11 @@ void api_tokens_free(struct api *a);
 bool api_join_token_take(struct api *a, struct a_view text);
 /* Who asks: fills role and scope. */
 int api_authorize(struct api_call *c, struct a_error *reterr) A_MUST_CHECK;
+
+/* ---- api_eds.c: endpoints for Envoy ---- */
+
+void api_eds_begin(struct api *a);
+void api_eds_close(struct api *a);
 
 /* ---- api_artifacts.c ---- */
 

@@ -40,6 +40,18 @@ void api_handle_APP_UNITS(struct api_call *c)
         api_list(c, API_KIND_UNIT, a_arena_printf(c->arena, "%s/", app->key));
 }
 
+void api_handle_APP_ENDPOINTS(struct api_call *c)
+{
+    const struct d_app *app = api_app(c);
+    if (app != NULL && !d_routes_are_known(c->s))
+        api_reply_problem(
+            c, A_CODE_UNAVAILABLE,
+            "this server began a moment ago and units that run have not all reported: keep what "
+            "you have and ask again");
+    else if (app != NULL)
+        api_list(c, API_KIND_ENDPOINT, a_arena_printf(c->arena, "%s/", app->key));
+}
+
 void api_handle_APP(struct api_call *c)
 {
     const struct d_app *app = api_app(c);

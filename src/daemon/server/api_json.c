@@ -275,6 +275,59 @@ struct wire_value *api_json_unit(const struct api *a, const struct d_app *app, c
     return v;
 }
 
+/* ---- endpoints ---- */
+
+/* Of an application with several routes: those that disagree leave it unsaid that a request may be sent
+ * twice. */
+static bool application_is_idempotent(const struct d_app *app, struct a_view application)
+{
+    bool all = true, any = false;
+    for (size_t i = 0; app->current != NULL && i < app->current->read.n_routes; i++) {
+        const struct unit_route *r = &app->current->read.routes[i];
+        if (!a_view_is(application, r->application))
+            continue;
+        any = true;
+        all = all && r->idempotent;
+    }
+    return any && all;
+}
+
+/* As for the gateways: what Serve says of the deployment, else what the config does. */
+static int64_t requests_at_once(const struct d_app *app, const struct wire_sl_endpoint *e)
+{
+    if (e->max_ongoing != 0)
+        return e->max_ongoing;
+    for (size_t i = 0; app->current != NULL && i < app->current->read.n_routes; i++)
+        if (a_view_is(e->application, app->current->read.routes[i].application))
+            return app->current->read.routes[i].max_ongoing;
+    return 0;
+}
+
+struct wire_value *api_json_endpoint(const struct d_app *app, const struct wire_sl_endpoint *e,
+                                     struct a_arena *arena)
+{
+    struct wire_value *v = wire_value_new_object(arena);
+    bool v6 = e->ip.len > 0 && memchr(e->ip.ptr, ':', e->ip.len) != NULL;
+    wire_value_set_view(arena, v, "id", e->id);
+    wire_value_set_string(
+        arena, v, "address",
+        a_arena_printf(arena, v6 ? "[" A_VIEW_FMT "]:%u" : A_VIEW_FMT ":%u", A_VIEW_ARG(e->ip), e->port));
+    wire_value_set_string(arena, v, "state", e->state == WIRE_SL_ENDPOINT_UP ? "ready" : "draining");
+    wire_value_set_int(arena, v, "weight", e->weight != 0 ? e->weight : 100);
+    wire_value_set_int(arena, v, "maxOngoing", requests_at_once(app, e));
+    wire_value_set_view(arena, v, "application", e->application);
+    wire_value_set_view(arena, v, "pathPrefix", e->route_prefix.len > 0 ? e->route_prefix : A_VIEW_LIT("/"));
+    wire_value_set_bool(arena, v, "idempotent", application_is_idempotent(app, e->application));
+    wire_value_set(arena, v, "headers", wire_value_new_object(arena));
+    wire_value_set_bool(arena, v, "proxy", e->proxy);
+    wire_value_set_string(arena, v, "unit", e->unit.s);
+    wire_value_set_string(arena, v, "node", e->node.s);
+    wire_value_set_string(arena, v, "cluster", e->cluster.s);
+    wire_value_set_string(arena, v, "network", e->network.s);
+    wire_value_set_int(arena, v, "revision", (int64_t)e->revision);
+    return v;
+}
+
 /* ---- nodes ---- */
 
 static struct wire_value *claim_json(const struct sl_resource_claim *claim, struct a_arena *arena)

@@ -81,6 +81,8 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "The pool is to be like this") \
     X(POOL_DELETE, DELETE, "/v1/pools/{pool}", ADMIN, NONE, NONE, POOL, "", \
       "Empty it, delete its pods, forget it") \
+    X(EDS, POST, "/v3/discovery:endpoints", VIEW, JSON, DISCOVERY_REQUEST, DISCOVERY_RESPONSE, "", \
+      "Endpoints of apps for Envoy (xDS v3, REST-JSON): NAMESPACE/APP or NAMESPACE/APP/APPLICATION") \
     X(ORPHANS, GET, "/v1/orphans", VIEW, NONE, NONE, ORPHAN_LIST, "", \
       "What runs that the store does not know") \
     X(ORPHAN_ADOPT, POST, "/v1/orphans/{namespace}/{app}/adopt", ADMIN, NONE, NONE, APP, "", \
@@ -127,6 +129,9 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Units of the app") \
     X(APP_UNIT, GET, "/v1/namespaces/{namespace}/apps/{app}/units/{unit}", VIEW, NONE, NONE, UNIT, "", \
       "One unit") \
+    X(APP_ENDPOINTS, GET, "/v1/namespaces/{namespace}/apps/{app}/endpoints", VIEW, NONE, NONE, APP_ENDPOINT_LIST, \
+      "limit continue watch since", \
+      "The replicas that gateways send the app's requests to") \
     X(APP_LOGS, GET, "/v1/namespaces/{namespace}/apps/{app}/logs", VIEW, NONE, NONE, TEXT, \
       "unit member file tail previous follow prefix", \
       "What members print; a line is never torn") \

@@ -19,6 +19,8 @@
     X(CONDITION, "Condition") X(DRY_RUN, "DryRun") X(APP_WRITTEN, "AppWritten") \
     X(SCALE, "Scale") X(UNDO, "Undo") X(REVISION, "Revision") X(REVISION_LIST, "RevisionList") \
     X(UNIT, "Unit") X(UNIT_LIST, "UnitList") X(MEMBER, "Member") X(ENDPOINT, "Endpoint") \
+    X(APP_ENDPOINT, "AppEndpoint") X(APP_ENDPOINT_LIST, "EndpointList") \
+    X(DISCOVERY_REQUEST, "DiscoveryRequest") X(DISCOVERY_RESPONSE, "DiscoveryResponse") \
     X(PLACEMENT, "Placement") X(PLACEMENT_NODE, "PlacementNode") X(EXPLANATION, "Explanation") \
     X(NODE, "Node") X(NODE_LIST, "NodeList") X(CLAIM, "Claim") X(CLUSTER, "Cluster") X(CLUSTER_LIST, "ClusterList") \
     X(CLUSTER_LIMITS, "ClusterLimits") X(PLACEMENT_LIMIT, "PlacementLimit") \

@@ -178,6 +178,47 @@ static const struct api_field member[] = {
 static const struct api_field endpoint[] = {F("name", STRING),        F("ip", STRING),    F("port", INT),
                                             F("application", STRING), F("healthy", BOOL), END};
 
+static const char *const endpoint_states[] = {"ready", "draining", NULL};
+
+static const struct api_field app_endpoint[] = {
+    F("id", STRING, .doc = "stable while the replica lives"),
+    F("address", STRING, .doc = "IP:PORT"),
+    F("state", WORD, .words = endpoint_states,
+      .doc = "draining: what is under way may end, nothing new; it goes when that is over"),
+    F("weight", INT,
+      .doc = "its share, 100 where nothing is said: gateways divide what it has in flight by it"),
+    F("maxOngoing", INT, .doc = "requests at once; the replica does not enforce it. 0 = no limit"),
+    F("application", STRING, .doc = "of Serve"),
+    F("pathPrefix", STRING, .doc = "paths of requests begin with it; they are sent as they are"),
+    F("idempotent", BOOL, .doc = "a request that was lost may be sent again"),
+    F("headers", LABELS, .doc = "that a request must carry besides HTTP's own"),
+    F("proxy", BOOL, .doc = "Serve's proxy of the node, not one replica: this Ray has no direct ingress"),
+    F("unit", STRING),
+    F("node", STRING),
+    F("cluster", STRING),
+    F("network", STRING, .doc = "who is not in it may not reach the address"),
+    F("revision", INT),
+    END,
+};
+
+static const struct api_field discovery_request[] = {
+    F("version_info", STRING, OPTIONAL, .doc = "of the answer that is in use"),
+    F("node", ANY, OPTIONAL,
+      .doc = "metadata[\"astra.hold\"]: how long an answer may wait for a change, 800ms"),
+    F("resource_names", TEXTS, OPTIONAL),
+    F("type_url", STRING, OPTIONAL),
+    F("response_nonce", STRING, OPTIONAL),
+    F("error_detail", ANY, OPTIONAL),
+    END,
+};
+
+static const struct api_field discovery_response[] = {
+    F("version_info", STRING, .doc = "of what follows: the same wherever it is asked for"),
+    F("type_url", STRING),
+    F("resources", ANY, .doc = "a ClusterLoadAssignment for each name"),
+    END,
+};
+
 static const struct api_field placement[] = {
     F("fits", BOOL, .doc = "it would be placed now"),
     F("member", STRING, OPTIONAL, .doc = "that finds no place"),
@@ -236,6 +277,10 @@ const struct api_schema api_schemas_of_apps[API_SCHEMA_COUNT] = {
     [API_SCHEMA_UNIT_LIST] = {.items = API_SCHEMA_UNIT, .paged = true, .dated = true},
     [API_SCHEMA_MEMBER] = {.fields = member},
     [API_SCHEMA_ENDPOINT] = {.fields = endpoint},
+    [API_SCHEMA_APP_ENDPOINT] = {.fields = app_endpoint},
+    [API_SCHEMA_APP_ENDPOINT_LIST] = {.items = API_SCHEMA_APP_ENDPOINT, .paged = true, .dated = true},
+    [API_SCHEMA_DISCOVERY_REQUEST] = {.fields = discovery_request},
+    [API_SCHEMA_DISCOVERY_RESPONSE] = {.fields = discovery_response},
     [API_SCHEMA_PLACEMENT] = {.fields = placement},
     [API_SCHEMA_PLACEMENT_NODE] = {.fields = placement_node},
     [API_SCHEMA_EXPLANATION] = {.fields = explanation},

@@ -18,6 +18,7 @@ enum api_field_type {
     API_FIELD_TEXTS,  /* a list of texts */
     API_FIELD_COUNTS, /* free keys, whole numbers */
     API_FIELD_LABELS, /* free keys, texts */
+    API_FIELD_ANY,    /* somebody else's schema */
 };
 
 /* A field is there unless it is OPTIONAL; it may be null only when it is NULLABLE. */

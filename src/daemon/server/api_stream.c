@@ -35,17 +35,25 @@ static void stream_gone(void *ctx, struct net_http_request *r)
 
 /* ---- objects ---- */
 
+/* What the object itself calls itself: of an endpoint its id, which has slashes of its own. */
+static struct a_view name_of(enum api_kind kind, const char *key)
+{
+    const char *slash = strrchr(key, '/');
+    if (kind == API_KIND_ENDPOINT)
+        slash = strchr(strchr(key, '/') + 1, '/');
+    return a_view_str(slash != NULL ? slash + 1 : key);
+}
+
 static int object_write(struct api_stream *st, const struct api_object *o, struct a_arena *arena)
 {
     A_BUF_AUTO struct a_buf b = {0};
     struct a_view id = a_view_str(api_cursor(st->api, o->sequence, arena));
     if (o->text != NULL)
         return net_http_sse_write(st->r, id, A_VIEW_LIT("put"), (struct a_view){o->text, o->len});
-    const char *slash = strrchr(o->key, '/');
     a_buf_add_str(&b, "{\"key\":");
     a_text_print_json(&b, a_view_str(o->key));
     a_buf_add_str(&b, ",\"name\":");
-    a_text_print_json(&b, a_view_str(slash != NULL ? slash + 1 : o->key));
+    a_text_print_json(&b, name_of(st->kind, o->key));
     a_buf_add_char(&b, '}');
     return net_http_sse_write(st->r, id, A_VIEW_LIT("delete"), a_buf_view(&b));
 }
@@ -85,10 +93,20 @@ static void on_objects_drain(void *ctx, struct net_http_request *r)
 
 /* ---- all streams ---- */
 
+bool api_streams_watch_kind(const struct api *a, enum api_kind kind)
+{
+    a_list_foreach (l, (struct a_list *)(uintptr_t)&a->streams) {
+        const struct api_stream *st = a_list_entry(l, struct api_stream, link);
+        if (!st->events && st->kind == kind)
+            return true;
+    }
+    return false;
+}
+
 bool api_streams_watch(const struct api *a)
 {
-    a_list_foreach (l, (struct a_list *)(uintptr_t)&a->streams)
-        if (!a_list_entry(l, struct api_stream, link)->events)
+    for (int kind = 0; kind < API_KIND_COUNT; kind++)
+        if (kind != API_KIND_ENDPOINT && api_streams_watch_kind(a, (enum api_kind)kind))
             return true;
     return false;
 }

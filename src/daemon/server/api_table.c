@@ -23,6 +23,7 @@ void api_tables_init(struct api *a)
         a_list_init(&a->tables[i].changes);
     }
     a_list_init(&a->marked);
+    a_list_init(&a->marked_endpoints);
 }
 
 static void object_free(struct api_object *o)
@@ -79,6 +80,16 @@ static void object_mark(struct api *a, enum api_kind kind, const char *key)
     if (!a_list_linked(&o->of_marked))
         a_list_push_back(&a->marked, &o->of_marked);
     look_arm(a);
+}
+
+void d_api_endpoint_changed(struct server *s, const struct a_app_ref *app, const char *id)
+{
+    if (s->api == NULL)
+        return;
+    A_AUTOFREE char *key = a_asprintf("%s/%s/%s", app->namespace.s, app->name.s, id);
+    struct api_object *o = object_get(s->api, API_KIND_ENDPOINT, key);
+    if (!a_list_linked(&o->of_marked))
+        a_list_push_back(&s->api->marked_endpoints, &o->of_marked);
 }
 
 void d_api_app_changed(struct server *s, const struct d_app *app)
@@ -197,6 +208,41 @@ static void look_node(struct api *a, struct api_object *o, struct a_arena *arena
         object_gone(a, API_KIND_NODE, o);
 }
 
+/* An endpoint that is DEAD takes nothing: to who calls it directly it is gone. */
+static void look_endpoint(struct api *a, struct api_object *o, struct a_arena *arena)
+{
+    const char *slash = strchr(strchr(o->key, '/') + 1, '/');
+    char key[2 * A_NAME_MAX + 2];
+    struct wire_sl_endpoint e;
+    snprintf(key, sizeof key, "%.*s", (int)(slash - o->key), o->key);
+    struct a_map_link *found = a_map_get_str(&a->s->apps, key);
+    if (found != NULL && d_routes_endpoint(a->s, slash + 1, arena, &e) && e.state != WIRE_SL_ENDPOINT_DEAD)
+        object_seen(a, API_KIND_ENDPOINT, o->key,
+                    api_json_endpoint(a_map_entry(found, struct d_app, by_ref), &e, arena));
+    else
+        object_gone(a, API_KIND_ENDPOINT, o);
+}
+
+static void look_endpoints(struct api *a)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    struct a_list *link;
+    while ((link = a_list_pop_front(&a->marked_endpoints)) != NULL) {
+        look_endpoint(a, a_list_entry(link, struct api_object, of_marked), &arena);
+        a_arena_reset(&arena);
+    }
+}
+
+/* Not by the timer of the others: gateways have it in this round, and so has who watches. */
+void d_api_endpoints_tell(struct server *s)
+{
+    struct api *a = s->api;
+    if (a == NULL || a_list_empty(&a->marked_endpoints) || !api_streams_watch_kind(a, API_KIND_ENDPOINT))
+        return;
+    look_endpoints(a);
+    api_streams_tell(a);
+}
+
 void api_tables_look(struct api *a)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
@@ -211,6 +257,7 @@ void api_tables_look(struct api *a)
         a_arena_reset(&arena);
         a->looked++;
     }
+    look_endpoints(a);
     a->look_took_ms = sys_clock_mono_ms() - start;
     a->look_ms = sys_loop_now_ms(a->s->loop);
 }
@@ -268,7 +315,7 @@ static size_t objects_sorted(struct api_table *t, struct a_arena *arena, const c
 
 static void list_reply(struct api_call *c, enum api_kind kind, const char *prefix, size_t limit)
 {
-    static const char *const names[] = {"AppList", "UnitList", "NodeList"};
+    static const char *const names[] = {"AppList", "UnitList", "NodeList", "EndpointList"};
     A_BUF_AUTO struct a_buf b = {0};
     struct api_object **list;
     size_t n = objects_sorted(&c->api->tables[kind], c->arena, prefix, api_query(c, "continue"), &list);

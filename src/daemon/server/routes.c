@@ -17,6 +17,7 @@ struct row {
     char *id;               /* "r" or "e", then the id of the route or endpoint */
     struct a_buf frame;
     uint64_t mark;
+    struct a_app_ref app;
     struct a_node_id node; /* endpoints */
     struct a_unit_name unit;
     uint64_t told_ms; /* when its failure was last an event */
@@ -26,10 +27,11 @@ struct d_routes {
     struct a_map rows;
     uint64_t sequence; /* of the last change; 0 = nothing yet */
     uint64_t mark;
-    bool touched;
-    struct a_buf delta; /* frames of the change being made */
-    struct a_buf gone;  /* ids of the endpoints that it takes away, each with its NUL */
-    size_t foreign;     /* targets at addresses that are none of their unit's nodes: left out */
+    bool touched, known;
+    bool routes_changed; /* of the app that is looked at: its endpoints read differently */
+    struct a_buf delta;  /* frames of the change being made */
+    struct a_buf gone;   /* ids of the endpoints that it takes away, each with its NUL */
+    size_t foreign;      /* targets at addresses that are none of their unit's nodes: left out */
 };
 
 void d_routes_init(struct server *s)
@@ -76,8 +78,10 @@ void d_routes_touch(struct server *s)
 /* ---- making the view ---- */
 
 /* A row of the new view: sent when it is not as it was. */
-static struct row *row_put(struct d_routes *v, const char *id, const struct wire_sl_message *m)
+static struct row *row_put(struct server *s, const struct a_app_ref *app, const char *id,
+                           const struct wire_sl_message *m)
 {
+    struct d_routes *v = s->routes;
     A_BUF_AUTO struct a_buf frame = {0};
     struct a_map_link *l = a_map_get_str(&v->rows, id);
     struct row *row = l != NULL ? a_map_entry(l, struct row, link) : NULL;
@@ -86,14 +90,21 @@ static struct row *row_put(struct d_routes *v, const char *id, const struct wire
     if (row == NULL) {
         row = a_new(struct row);
         row->id = a_strdup(id);
+        row->app = *app;
         a_map_put_str(&v->rows, &row->link, row->id);
     }
     row->mark = v->mark;
+    if (m->type == WIRE_SL_T_ENDPOINT && v->routes_changed)
+        d_api_endpoint_changed(s, app, id + 1);
     if (a_view_equal(a_buf_view(&row->frame), a_buf_view(&frame)))
         return row;
     a_buf_reset(&row->frame);
     a_buf_add_view(&row->frame, a_buf_view(&frame));
     a_buf_add_view(&v->delta, a_buf_view(&frame));
+    if (m->type == WIRE_SL_T_ROUTE)
+        v->routes_changed = true;
+    else
+        d_api_endpoint_changed(s, app, id + 1);
     return row;
 }
 
@@ -113,7 +124,6 @@ static bool route_is_taken(struct server *s, const struct unit_route *r)
 
 static void app_routes(struct server *s, const struct d_app *app)
 {
-    struct d_routes *v = s->routes;
     for (size_t i = 0; i < app->current->read.n_routes; i++) {
         const struct unit_route *r = &app->current->read.routes[i];
         if (app->orphan && route_is_taken(s, r))
@@ -136,7 +146,7 @@ static void app_routes(struct server *s, const struct d_app *app)
                                          .policy = a_view_str(r->policy),
                                          .max_ongoing = r->max_ongoing,
                                          .units_wanted = app->orphan ? 1 : app->units};
-        (void)row_put(v, id, &m);
+        (void)row_put(s, &app->ref, id, &m);
     }
 }
 
@@ -200,7 +210,7 @@ static void unit_endpoints(struct server *s, const struct d_app *app, const stru
             m.endpoint.drain_requests_ms = A_MAX(app->current->read.drain_requests_ms, (uint64_t)1);
             m.endpoint.drain_streams_ms = A_MAX(app->current->read.drain_streams_ms, (uint64_t)1);
         }
-        struct row *row = row_put(v, id, &m);
+        struct row *row = row_put(s, &app->ref, id, &m);
         if (row != NULL) {
             row->node = claim->node->id;
             row->unit = c->claim.unit;
@@ -237,18 +247,31 @@ static void orphan_endpoints(struct server *s, const struct d_app *app)
     }
 }
 
-static void row_gone(struct d_routes *v, struct row *row)
+static void row_gone(struct server *s, struct row *row)
 {
+    struct d_routes *v = s->routes;
     struct wire_sl_message m = {.type = row->id[0] == 'r' ? WIRE_SL_T_ROUTE_GONE : WIRE_SL_T_ENDPOINT_GONE};
     if (m.type == WIRE_SL_T_ROUTE_GONE)
         m.route_gone.id = a_view_str(row->id + 1);
     else
         m.endpoint_gone.id = a_view_str(row->id + 1);
-    if (m.type == WIRE_SL_T_ENDPOINT_GONE)
+    if (m.type == WIRE_SL_T_ENDPOINT_GONE) {
         a_buf_add(&v->gone, row->id + 1, strlen(row->id));
+        d_api_endpoint_changed(s, &row->app, row->id + 1);
+    }
     int rc = wire_sl_encode(&v->delta, &m, NULL);
     a_assert(rc == 0); /* the id was encoded before */
     row_free(v, row);
+}
+
+/* What is said of an endpoint is also of its routes: all are looked at again. */
+static void endpoints_mark(struct server *s)
+{
+    a_map_foreach (l, &s->routes->rows) {
+        const struct row *row = a_map_entry(l, struct row, link);
+        if (row->id[0] == 'e')
+            d_api_endpoint_changed(s, &row->app, row->id + 1);
+    }
 }
 
 static void view_make(struct server *s)
@@ -261,19 +284,55 @@ static void view_make(struct server *s)
         const struct d_app *app = a_map_entry(l, struct d_app, by_ref);
         if (app->current == NULL)
             continue;
+        v->routes_changed = false;
         app_routes(s, app);
         if (app->orphan)
             orphan_endpoints(s, app);
         else
             fleet_endpoints(s, app);
     }
+    bool route_gone = false;
     a_map_foreach (l, &v->rows) {
         struct row *row = a_map_entry(l, struct row, link);
-        if (row->mark != v->mark)
-            row_gone(v, row);
+        if (row->mark == v->mark)
+            continue;
+        route_gone = route_gone || row->id[0] == 'r';
+        row_gone(s, row);
     }
+    if (route_gone)
+        endpoints_mark(s);
     if (v->delta.len > 0 || v->sequence == 0)
         v->sequence++;
+}
+
+static bool endpoint_read(const struct row *row, struct a_arena *arena, struct wire_sl_endpoint *ret)
+{
+    struct wire_sl_frame frame;
+    struct wire_sl_message m;
+    if (row->id[0] != 'e' || wire_sl_frame_parse(a_buf_view(&row->frame), &frame, NULL) != 0 ||
+        wire_sl_decode(&frame, arena, &m, NULL) != 0)
+        return false;
+    *ret = m.endpoint;
+    return true;
+}
+
+void d_routes_endpoints(const struct server *s, void (*take)(void *ctx, const struct wire_sl_endpoint *e),
+                        void *ctx)
+{
+    A_ARENA_AUTO struct a_arena arena = {0};
+    struct wire_sl_endpoint e;
+    a_map_foreach (l, &s->routes->rows) {
+        if (endpoint_read(a_map_entry(l, struct row, link), &arena, &e))
+            take(ctx, &e);
+        a_arena_reset(&arena);
+    }
+}
+
+bool d_routes_endpoint(const struct server *s, const char *id, struct a_arena *arena,
+                       struct wire_sl_endpoint *ret)
+{
+    struct a_map_link *l = a_map_get_str(&s->routes->rows, a_arena_printf(arena, "e%s", id));
+    return l != NULL && endpoint_read(a_map_entry(l, struct row, link), arena, ret);
 }
 
 /* ---- sending ---- */
@@ -318,6 +377,13 @@ static bool view_is_trustworthy(struct server *s)
     if (!back && age < D_SERVER_FIRST_VIEW_MS)
         return false;
     return !d_orphans_missing(s) || age >= D_SERVER_ORPHAN_TEXT_MS;
+}
+
+bool d_routes_are_known(struct server *s)
+{
+    struct d_routes *v = s->routes;
+    v->known = v->known || (v->sequence > 0 && view_is_trustworthy(s));
+    return v->known;
 }
 
 /* ---- withdrawals ---- */
@@ -393,6 +459,9 @@ void d_routes_round(struct server *s)
         g->holds_view = false;
         view_send(s, g, g->sent == 0 || g->sent != before);
     }
+    d_api_endpoints_tell(s);
+    if (v->sequence != before)
+        d_api_eds_tell(s);
     gone_tell(s);
     d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_SENT, .sequence = v->sequence});
 }

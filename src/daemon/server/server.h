@@ -484,6 +484,15 @@ void d_routes_free(struct server *s);
 /* Targets of the present view that were left out: at no address of their unit. */
 size_t d_routes_foreign(const struct server *s);
 void d_routes_touch(struct server *s);
+/* Enough is known to say who serves: not for a few seconds after a start, when units that run have not all
+ * reported. Who asks then must keep what it has. */
+bool d_routes_are_known(struct server *s);
+/* Calls take(ctx, endpoint) for all of the view; what it is given lives during the call. */
+void d_routes_endpoints(const struct server *s, void (*take)(void *ctx, const struct wire_sl_endpoint *e),
+                        void *ctx);
+/* An endpoint of the view by its id, which lives in `arena`; false when it has none of it. */
+bool d_routes_endpoint(const struct server *s, const char *id, struct a_arena *arena,
+                       struct wire_sl_endpoint *ret);
 void d_routes_round(struct server *s);
 /* An event for the core that knows who must still hear of a withdrawal; the fleets get its answers. */
 void d_withdraw_event(struct server *s, struct unit_withdraw_event *e);
@@ -565,5 +574,9 @@ uint16_t d_api_port(const struct server *s); /* the real one */
 
 void d_api_app_changed(struct server *s, const struct d_app *app); /* with its units */
 void d_api_node_changed(struct server *s, const struct a_node_id *node);
+void d_api_endpoint_changed(struct server *s, const struct a_app_ref *app, const char *id);
+/* The view that gateways get was made: who watches endpoints gets it, too. */
+void d_api_endpoints_tell(struct server *s);
+void d_api_eds_tell(struct server *s);
 
 #endif
