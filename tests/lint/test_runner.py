@@ -1,9 +1,12 @@
 """tools/test counts what happened, and a suite that goes wrong in any way is a failure; bench/run refuses malformed rows."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import json
 import math
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -76,31 +79,93 @@ def test_a_suite_left_out_says_why(tmp_path, monkeypatch, capfd):
     assert module.run_or_skip(suite, False) == (1, 0, 0, [])
 
 
-def test_what_runs_in_the_background_is_no_leftover(tmp_path, monkeypatch):
-    """Neither it nor what it starts is ended after a suite; stop() ends all of it."""
+SLEEPS = "import subprocess; subprocess.Popen(['sleep', '4711']); subprocess.run(['sleep', '4712'])\n"
+REPORTS = """
+import json, os, sys
+from pathlib import Path
+while os.sched_getscheduler(0) == os.SCHED_IDLE:
+    pass
+print("as urgent as any")
+Path("behind.json").write_text(json.dumps({"suites": {"lint": [7, 1, 0, ["why"], 3]}}))
+sys.exit(1)
+"""
+
+
+@pytest.fixture
+def behind(tmp_path, monkeypatch):
+    """Starts that program in place of this one."""
     module = load("runner", "tools/test")
-    monkeypatch.setattr(module, "OUT", tmp_path)
-    monkeypatch.setattr(module, "BACKGROUND", module.Background("sh", "-c", "sleep 4711 & sleep 4712"))
+    for name in ("OUT", "ROOT"):
+        monkeypatch.setattr(module, name, tmp_path)
+    program = tmp_path / "program.py"
 
-    def sleepers():
+    def start(text):
+        program.write_text(text)
+        monkeypatch.setattr(module, "BEHIND", module.Behind(str(program)))
+        module.BEHIND.start(["lint", "sim"])
+        return module
+
+    return start
+
+
+def sleepers(count):
+    """Waits until there are so many."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         lines = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True).stdout.splitlines()
-        return [line for line in lines if line in ("sleep 4711", "sleep 4712")]
+        found = [line for line in lines if line in ("sleep 4711", "sleep 4712")]
+        if len(found) == count:
+            return True
+        time.sleep(0.05)
+    return False
 
-    def wait_for(count):
-        deadline = time.monotonic() + 20
-        while len(sleepers()) != count and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return len(sleepers()) == count
 
-    module.BACKGROUND.start()
+def test_what_runs_behind_is_no_leftover(behind):
+    """Neither it nor what it starts is ended after a suite; it is asked to end when the run is interrupted."""
+    module = behind(SLEEPS)
+    pids = []
     try:
-        assert wait_for(2)
+        assert sleepers(2)
+        pids = list(module.descendants(module.BEHIND.process.pid))
         subprocess.Popen(["sleep", "4713"])
         assert module.kill_leftovers(0.1) == ["sleep 4713"]
-        assert len(sleepers()) == 2
+        assert sleepers(2) and len(pids) == 2
+        process = module.BEHIND.process
+        module.BEHIND.stop()
+        assert process.returncode == -signal.SIGINT
     finally:
-        module.BACKGROUND.stop()
-    assert wait_for(0)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert sleepers(0)
+
+
+def test_results_from_behind_are_taken_in(behind, capfd):
+    """At the join it is as urgent as any; what it printed is seen, its failures count, and so does an end without a report."""
+    module = behind(REPORTS)
+    assert module.BEHIND.join() == {"lint": [7, 1, 0, ["why"], 3]}
+    assert capfd.readouterr().out == "as urgent as any\n"
+    assert module.BEHIND.join() == {}
+    module = behind("raise SystemExit(0)")
+    lost = (0, 1, 0, ["its run ended without a report"], 0)
+    assert module.BEHIND.join() == {"lint": lost, "sim": lost}
+
+
+def test_order_of_suites(monkeypatch, tmp_path):
+    """What only computes runs behind e2e and the demo, and alone where neither is wanted."""
+    module = load("runner", "tools/test")
+    ran = []
+    monkeypatch.setattr(module, "no_kubernetes", lambda named: "not built")
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(module, "run_or_skip", lambda suite, named: ran.append(suite.name) or (1, 0, 0, []))
+    monkeypatch.setattr(module.BEHIND, "start", lambda names: ran.append(names))
+    monkeypatch.setattr(module.BEHIND, "join", lambda: ran.append("join") or {})
+    module.run_wanted([suite.name for suite in module.SUITES], [], {})
+    assert ran.index(["build-sanitized", "lint", "sim"]) < ran.index("e2e") < ran.index("demo")
+    assert ran[ran.index("demo") + 1] == "join" and set(ran[ran.index("demo") :]) > {"address", "thread", "fuzz", "kube"}
+    ran.clear()
+    module.run_wanted(["build", "lint", "sim", "address"], [], {})
+    assert [name for name in ran if name != "join"] == ["build", "lint", "sim", "address"]
 
 
 def test_counts_cases_of_cmocka_and_crashed_programs(tmp_path):
