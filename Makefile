@@ -71,6 +71,11 @@ bench:
 image: all
 	@tools/image $(if $(NAME),--name $(NAME))
 
+# What deploy/kubernetes keeps of what the program and the chart say.
+manifests: setup
+	@$(MAKE) -s all
+	@$(BUILD)/venv/bin/python tools/kube-manifests
+
 install: all
 	@meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
 	@ninja -C $(BUILD)
@@ -89,4 +94,4 @@ fmt:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz build-cov
 
-.PHONY: all setup demo test test-kube lint sanitize fuzz sim soak fresh bench image install docs pictures fmt clean
+.PHONY: all setup demo test test-kube lint sanitize fuzz sim soak fresh bench image manifests install docs pictures fmt clean

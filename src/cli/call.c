@@ -125,6 +125,25 @@ void cli_print_json(const struct wire_value *v)
     cli_print(a_buf_view(&b));
 }
 
+void cli_print_manifests(struct cli_call *c, struct wire_value *list)
+{
+    A_BUF_AUTO struct a_buf b = {0};
+    if (c->json) {
+        struct wire_value *v = wire_value_new_object(c->arena);
+        wire_value_set_string(c->arena, v, "apiVersion", "v1");
+        wire_value_set_string(c->arena, v, "kind", "List");
+        wire_value_set(c->arena, v, "items", list);
+        cli_print_json(v);
+        return;
+    }
+    wire_value_foreach(v, list)
+    {
+        a_buf_add_str(&b, b.len > 0 ? "---\n" : "");
+        wire_yaml_print(&b, v);
+    }
+    cli_print(a_buf_view(&b));
+}
+
 void cli_print_table(const struct cli_table *t)
 {
     A_BUF_AUTO struct a_buf b = {0};

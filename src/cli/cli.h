@@ -59,6 +59,8 @@ int cli_group_run(const char *name, const struct cli_command *commands, size_t n
 struct cli_table;
 void cli_print(struct a_view text);
 void cli_print_json(const struct wire_value *v); /* pretty, with a line end */
+/* Kubernetes' objects: documents of YAML, or with -o json a List; kubectl takes both. */
+void cli_print_manifests(struct cli_call *c, struct wire_value *list);
 /* Cut to the terminal's width, when it is one. */
 void cli_print_table(const struct cli_table *t);
 /* "35s", "2h", "5d": since an RFC 3339 time; "-" when it is none. In `arena`. */

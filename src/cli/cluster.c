@@ -30,7 +30,7 @@ static const struct cli_option add_options[] = {
     {"context", 0, CLI_TEXT, offsetof(struct add_args, context), "NAME",
      "of the kubeconfig (default: its current)", false},
     {"join-address", 0, CLI_TEXT, offsetof(struct add_args, join_address), "HOST:PORT",
-     "where pods reach the server's Starlink (default astra-server:7701)", false},
+     "where pods reach the server's Starlink (default " KUBE_JOIN_ADDRESS ")", false},
     {"image", 0, CLI_TEXT, offsetof(struct add_args, image), "IMAGE", "of the agents", false},
     {"network", 0, CLI_TEXT, offsetof(struct add_args, network), "NAME",
      "of the nodes (default: the cluster's name)", false},
@@ -271,7 +271,6 @@ static const struct cli_option manifests_options[] = {
     {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
 };
 
-/* kubectl takes a List of JSON and documents of YAML alike. */
 static int manifests_run(struct cli_call *c, struct a_error *reterr)
 {
     const struct manifests_args *args = c->args;
@@ -280,22 +279,8 @@ static int manifests_run(struct cli_call *c, struct a_error *reterr)
         .service_account = args->service_account,
         .app = args->crds ? &unit_app_schema : NULL};
     struct wire_value *list = kube_manifests_make(c->arena, &options);
-    A_BUF_AUTO struct a_buf b = {0};
     (void)reterr;
-    if (c->json) {
-        struct wire_value *v = wire_value_new_object(c->arena);
-        wire_value_set_string(c->arena, v, "apiVersion", "v1");
-        wire_value_set_string(c->arena, v, "kind", "List");
-        wire_value_set(c->arena, v, "items", list);
-        cli_print_json(v);
-        return 0;
-    }
-    wire_value_foreach(v, list)
-    {
-        a_buf_add_str(&b, b.len > 0 ? "---\n" : "");
-        wire_yaml_print(&b, v);
-    }
-    cli_print(a_buf_view(&b));
+    cli_print_manifests(c, list);
     return 0;
 }
 

@@ -21,7 +21,7 @@
     X("nodes", nodes, "list nodes") \
     X("clusters", clusters, "list clusters") \
     X("cluster", cluster, "add, ls, rm, drain, manifests: Kubernetes clusters") \
-    X("pool", pool, "apply, ls, get, rm: pods created ahead of need") \
+    X("pool", pool, "apply, ls, get, rm, manifests: pods created ahead of need") \
     X("events", events, "what happened") \
     X("logs", logs, "what an app's members print") \
     X("explain", explain, "why an app or a unit is not what was asked for") \

@@ -1,11 +1,11 @@
-/* astra pool apply|ls|get|rm: pods that are created ahead of need. */
+/* astra pool apply|ls|get|rm|manifests: pods that are created ahead of need. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "cli/table.h"
-#include "kube/pool_spec.h"
+#include "kube/workload.h"
 #include "sys/file.h"
 
 #define FILE_MAX (1u << 20)
@@ -121,6 +121,43 @@ static int rm_run(struct cli_call *c, struct a_error *reterr)
     return rc;
 }
 
+/* ---- manifests ---- */
+
+struct manifests_args {
+    const char *image, *join_address, *network, *service_account;
+};
+
+static const struct cli_option manifests_options[] = {
+    {"join-address", 0, CLI_TEXT, offsetof(struct manifests_args, join_address), "HOST:PORT",
+     "where pods reach the server's Starlink (default " KUBE_JOIN_ADDRESS ")", false},
+    {"image", 0, CLI_TEXT, offsetof(struct manifests_args, image), "IMAGE",
+     "of the agents (default " KUBE_IMAGE ")", false},
+    {"network", 0, CLI_TEXT, offsetof(struct manifests_args, network), "NAME",
+     "of the nodes (default: the cluster's name)", false},
+    {"service-account", 0, CLI_TEXT, offsetof(struct manifests_args, service_account), "NAME", "of the pods",
+     false},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
+};
+
+static int manifests_run(struct cli_call *c, struct a_error *reterr)
+{
+    const struct manifests_args *args = c->args;
+    const struct kube_agent_options agent = {.image = args->image != NULL ? args->image : KUBE_IMAGE,
+                                             .server = args->join_address != NULL ? args->join_address
+                                                                                  : KUBE_JOIN_ADDRESS,
+                                             .network = args->network,
+                                             .service_account = args->service_account};
+    struct wire_problems problems = {.arena = c->arena};
+    struct kube_pool_spec spec;
+    struct wire_value *doc;
+    int rc = pool_read(c, c->words.items[0], &doc, reterr);
+    if (rc != 0)
+        return rc;
+    kube_pool_read(kube_pool_check(&problems, doc), &spec);
+    cli_print_manifests(c, kube_workload_make(c->arena, &agent, &spec));
+    return 0;
+}
+
 int cli_pool(int argc, char **argv)
 {
     static const struct cli_command commands[] = {
@@ -143,6 +180,18 @@ int cli_pool(int argc, char **argv)
          .min_words = 1,
          .max_words = 1,
          .run = rm_run},
+        {.name = "pool manifests",
+         .words = "FILE",
+         .about = "Prints a pool's pods as a Deployment, for kubectl apply -f -",
+         .min_words = 1,
+         .max_words = 1,
+         .options = manifests_options,
+         .args_size = sizeof(struct manifests_args),
+         .more =
+             "For a Kubernetes cluster of which the server has no credentials: Kubernetes keeps `min` pods "
+             "there, and\nnothing follows demand. The pods wait for the Secret " KUBE_JOIN_SECRET
+             " with the join token as `token`.\n",
+         .run = manifests_run},
     };
     return cli_group_run("pool", commands, A_ARRAY_SIZE(commands), argc, argv);
 }

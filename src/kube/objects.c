@@ -64,7 +64,10 @@ struct wire_value *make_kind(struct make *m, const char *version, const char *ki
 
 void make_pool_labels(struct make *m, struct wire_value *labels, const char *installation, const char *pool)
 {
-    wire_value_set_string(m->arena, labels, KUBE_LABEL_INSTALLATION, installation);
+    if (installation != NULL)
+        wire_value_set_string(m->arena, labels, KUBE_LABEL_INSTALLATION, installation);
+    else
+        wire_value_set_string(m->arena, labels, "app.kubernetes.io/name", "astra-agent");
     if (pool != NULL)
         wire_value_set_string(m->arena, labels, KUBE_LABEL_POOL, pool);
 }

@@ -17,17 +17,20 @@
 
 /* What all pods of an installation share. */
 struct kube_agent_options {
-    const char *installation;    /* the store's id or a part of it: a label value of at most 63 characters */
-    const char *image;           /* of agents; a template may name another */
-    const char *server;          /* HOST:PORT that agents join, as seen from the cluster */
-    const char *network;         /* of the nodes; NULL = the cluster's name */
-    const char *join_secret;     /* the Secret with the key `token`; NULL = KUBE_JOIN_SECRET */
+    const char *installation; /* the store's id or a part of it: a label value of at most 63 characters; NULL
+                                 = pods of no installation (workload.h) */
+    const char *image;        /* of agents; a template may name another */
+    const char *server;       /* HOST:PORT that agents join, as seen from the cluster */
+    const char *network;      /* of the nodes; NULL = the cluster's name */
+    const char *join_secret;  /* the Secret with the key `token`; NULL = KUBE_JOIN_SECRET */
     const char *service_account; /* of the pods; NULL = the namespace's default. Its token is not mounted */
     const char *const
         *gateway_blocks; /* CIDRs of gateways outside the cluster; NULL ends them. NULL = none */
 };
 
 #define KUBE_JOIN_SECRET "astra-join"
+#define KUBE_IMAGE "astra:" ASTRA_VERSION     /* that of `make image`; where no other one is told */
+#define KUBE_JOIN_ADDRESS "astra-server:7701" /* that of deploy/kubernetes, in its own namespace */
 
 /* The pod NAME of a pool: `astra init agent FLAGS` without any privilege; `astra drain --self --grace N` is
  * the PreStop hook, with all of the pod's grace but 2 s. Liveness and start are /healthz of the agent,

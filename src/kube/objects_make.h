@@ -19,7 +19,8 @@ void make_texts(struct make *m, struct wire_value *parent, const char *key, cons
 /* {apiVersion, kind, metadata: {name, namespace}}; `namespace` may be NULL. */
 struct wire_value *make_kind(struct make *m, const char *version, const char *kind, const char *name,
                              const char *namespace);
-/* `pool` NULL = of the installation alone. */
+/* `pool` NULL = of the installation alone; `installation` NULL = of any that
+ * is in no pool of a server (workload.h). */
 void make_pool_labels(struct make *m, struct wire_value *labels, const char *installation, const char *pool);
 
 #endif

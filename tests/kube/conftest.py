@@ -1,10 +1,14 @@
 """What all tests on real Kubernetes share: the control planes live as long as the run, each test's objects in a namespace of its own."""
 
+import os
 import re
+import subprocess
 
 import kubeletlib
 import kubelib
 import pytest
+
+IMAGE = "astra.local/image:1"
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +37,27 @@ def kubelet(plane):
     with node:
         yield node
     assert node.leftovers() == []
+
+
+def make_image(path, **environment):
+    words = [kubelib.ROOT / "tools" / "image", "-o", path, "--name", IMAGE]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory):
+    """The image of this build, as tools/image makes it: its file."""
+    path = tmp_path_factory.mktemp("image") / "image.tar"
+    make_image(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def loaded_image(kubelet, image):
+    """Its name, on the node with the real kubelet."""
+    kubelet.load([kubeletlib.Archive(IMAGE, image)])
+    return IMAGE
 
 
 @pytest.fixture

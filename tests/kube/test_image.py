@@ -5,32 +5,15 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import tarfile
-from pathlib import Path
 
-import kubeletlib
 import pytest
+from conftest import IMAGE as NAME
+from conftest import make_image
 from kubelib import wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
-NAME = "astra.local/image:1"
 USER = 65532
 MOST_MIB = 48  # 38 today
-
-
-def make_image(path, **environment):
-    words = [ROOT / "tools" / "image", "-o", path, "--name", NAME]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **environment})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory):
-    path = tmp_path_factory.mktemp("image") / "image.tar"
-    make_image(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +76,8 @@ def container(name, *args, **more):
     return {"name": name, "image": NAME, "imagePullPolicy": "Never", "args": list(args), **more}
 
 
-def test_its_containers_run(plane, kubelet, namespace, image):
+def test_its_containers_run(plane, kubelet, namespace, loaded_image):
     """The server becomes ready as nobody in particular, on a root that it may not write; Ray's bash is there; PID 1 is init."""
-    kubelet.load([kubeletlib.Archive(NAME, image)])
     data = {"name": "data", "mountPath": "/var/lib/astra"}
     server = container(
         "server", "server", "--data", "/var/lib/astra/server", "--api", "0.0.0.0:7700", "--starlink", "0.0.0.0:7701",

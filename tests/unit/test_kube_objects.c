@@ -12,6 +12,7 @@
 
 #include "kube/manifests.h"
 #include "kube/time.h"
+#include "kube/workload.h"
 
 struct fixture {
     struct a_arena arena;
@@ -248,12 +249,44 @@ static void test_manifests(void **state)
     assert_non_null(strstr(text_at(policy, "spec.egress"), "169.254.169.254/32"));
 }
 
+/* A pool's pods without a server that counts them: its labels are on nothing of it, and the pod is the same.
+ */
+static void test_workload(void **state)
+{
+    struct fixture *f = *state;
+    struct kube_agent_options none = agent;
+    none.installation = NULL;
+    spec_read(f, "  min: 3\n  template: {metadata: {annotations: {a: b}}}\n");
+    struct wire_value *list = kube_workload_make(&f->arena, &none, &f->spec),
+                      *deployment = wire_value_at(list, 0);
+    static const char *const kinds[] = {"Deployment", "NetworkPolicy", "PodDisruptionBudget"};
+    for (size_t i = 0; i < A_ARRAY_SIZE(kinds); i++) {
+        A_BUF_AUTO struct a_buf b = {0};
+        assert_string_equal(wire_value_string(wire_value_get(wire_value_at(list, i), "kind"), ""), kinds[i]);
+        wire_json_print(&b, wire_value_at(list, i), 0);
+        assert_null(strstr(b.ptr, KUBE_LABEL_INSTALLATION));
+    }
+    assert_string_equal(text_at(deployment, "spec.replicas"), "3");
+    assert_string_equal(text_at(deployment, "spec.strategy.rollingUpdate.maxUnavailable"), "0");
+    assert_true(
+        wire_value_equal(wire_value_path(deployment, "spec.template.spec"), wire_value_get(f->pod, "spec")));
+    assert_string_equal(text_at(deployment, "spec.template.metadata.annotations"), "{\"a\":\"b\"}");
+    /* what selects them, everywhere: never all pods of a namespace */
+    const char *labels = "{\"app.kubernetes.io/name\":\"astra-agent\",\"astra-ray.dev/pool\":\"gpu\"}";
+    assert_string_equal(text_at(deployment, "spec.selector.matchLabels"), labels);
+    assert_string_equal(text_at(wire_value_at(list, 1), "spec.podSelector.matchLabels"), labels);
+    assert_string_equal(text_at(wire_value_at(list, 1), "spec.ingress.0.from.1.podSelector.matchLabels"),
+                        "{\"app.kubernetes.io/name\":\"astra-agent\"}");
+    assert_string_equal(text_at(wire_value_at(list, 2), "spec.selector.matchLabels"), labels);
+    assert_string_equal(text_at(wire_value_at(list, 2), "spec.minAvailable"), "2");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_pod),   TEST(test_no_privilege),     TEST(test_template),  TEST(test_digest),
-        TEST(test_lease), cmocka_unit_test(test_time), TEST(test_manifests),
+        TEST(test_lease), cmocka_unit_test(test_time), TEST(test_manifests), TEST(test_workload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,8 +46,8 @@ void d_kube_condition_set(struct d_kube_cluster *c, enum d_kube_condition_type t
 struct kube_agent_options d_kube_agent_options(const struct d_kube_cluster *c)
 {
     return (struct kube_agent_options){.installation = c->kube->installation,
-                                       .image = d_kube_cluster_text(c, "image", "astra:" ASTRA_VERSION),
-                                       .server = d_kube_cluster_text(c, "joinAddress", "astra-server:7701"),
+                                       .image = d_kube_cluster_text(c, "image", KUBE_IMAGE),
+                                       .server = d_kube_cluster_text(c, "joinAddress", KUBE_JOIN_ADDRESS),
                                        .network = d_kube_cluster_text(c, "network", NULL),
                                        .service_account = d_kube_cluster_text(c, "serviceAccount", NULL)};
 }

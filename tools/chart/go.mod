@@ -1,0 +1,3 @@
+module astra.test/chart
+
+go 1.19
