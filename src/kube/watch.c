@@ -20,7 +20,6 @@
 #define SLOW_MS 1000 /* 1 s ... 30 s */
 #define SLOW_MAX_MS 30000
 #define RETRY_AFTER_MAX_MS 60000 /* what a server may ask for */
-#define REFUSED_MS 30000         /* 403, 404: somebody has to do something first */
 #define TIMEOUT_MIN_S 240        /* as client-go, less its upper half: 5-10 min there */
 #define TIMEOUT_SPREAD_S 121
 
@@ -204,11 +203,13 @@ static void cut(struct kube_watch *w, struct kube_watch_update *u)
     next_after(w, u, quick_wait(w));
 }
 
+/* Somebody has to do something first; or the server has just started: it refuses all until it has read its
+ * roles. */
 static void refused(struct kube_watch *w, struct kube_watch_update *u, int status)
 {
     stale_tell(w, u);
     u->read_credentials = status == 401;
-    next_after(w, u, status == 401 ? slow_wait(w) : REFUSED_MS);
+    next_after(w, u, slow_wait(w));
 }
 
 static const char *status_text(int status)
