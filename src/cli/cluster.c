@@ -185,10 +185,24 @@ static int ls_run(struct cli_call *c, struct a_error *reterr)
     return 0;
 }
 
+/* ---- rm ---- */
+
+struct rm_args {
+    bool force;
+};
+
+static const struct cli_option rm_options[] = {
+    {"force", 0, CLI_FLAG, offsetof(struct rm_args, force), NULL,
+     "with its pools, whose pods are left as they are: for a cluster that is no more", false},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
+};
+
 static int rm_run(struct cli_call *c, struct a_error *reterr)
 {
+    const struct rm_args *args = c->args;
     struct wire_value *v;
-    const char *path = cli_path(c, "/v1/clusters/{}", c->words.items[0], NULL);
+    const char *path =
+        cli_path(c, args->force ? "/v1/clusters/{}?force=true" : "/v1/clusters/{}", c->words.items[0], NULL);
     int rc = cli_request(c, "DELETE", path, NULL, NULL, &v, reterr);
     if (rc == 0 && c->json)
         cli_print_json(v);
@@ -310,9 +324,11 @@ int cli_cluster(int argc, char **argv)
         {.name = "cluster ls", .about = "Lists the Kubernetes clusters that were added", .run = ls_run},
         {.name = "cluster rm",
          .words = "NAME",
-         .about = "Forgets a Kubernetes cluster that has no pools",
+         .about = "Forgets a Kubernetes cluster that has no pools, or with them",
          .min_words = 1,
          .max_words = 1,
+         .options = rm_options,
+         .args_size = sizeof(struct rm_args),
          .run = rm_run},
         {.name = "cluster drain",
          .words = "NAME",

@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/drain_wait.h"
 #include "cli/table.h"
 #include "kube/workload.h"
 #include "sys/file.h"
 
 #define FILE_MAX (1u << 20)
+#define TIMEOUT_MS (60ull * 60 * 1000)
 
 /* Checked here, where its lines are known; the server checks again. */
 static int pool_read(struct cli_call *c, const char *path, struct wire_value **ret, struct a_error *reterr)
@@ -109,15 +111,57 @@ static int get_run(struct cli_call *c, struct a_error *reterr)
     return 0;
 }
 
+/* ---- rm ---- */
+
+struct rm_args {
+    bool wait;
+    uint64_t timeout_ms;
+};
+
+static const struct cli_option rm_options[] = {
+    {"wait", 0, CLI_FLAG, offsetof(struct rm_args, wait), NULL, "until its pods are gone and it is forgotten",
+     false},
+    {"timeout", 0, CLI_DURATION, offsetof(struct rm_args, timeout_ms), "TIME", "of --wait (default 1h)",
+     false},
+    {NULL, 0, CLI_FLAG, 0, NULL, NULL, false},
+};
+
+/* It is gone when it is not found any more. */
+static bool is_gone(struct a_arena *arena, const struct wire_value *pool, const char **ret_left)
+{
+    *ret_left = a_arena_printf(arena, "%s pods", cli_cell(arena, wire_value_get(pool, "status"), "pods"));
+    return false;
+}
+
+static int rm_wait(struct cli_call *c, const char *path, struct wire_value **v, struct a_error *reterr)
+{
+    const struct rm_args *args = c->args;
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    const struct cli_drain drain = {.path = path,
+                                    .name = c->words.items[0],
+                                    .timeout_ms = args->timeout_ms != 0 ? args->timeout_ms : TIMEOUT_MS,
+                                    .is_empty = is_gone};
+    int rc = cli_drain_wait(c, &drain, v, &e);
+    if (rc != 0 && e.code == A_CODE_NOT_FOUND)
+        return 0;
+    a_error_move(reterr, &e);
+    return rc;
+}
+
 static int rm_run(struct cli_call *c, struct a_error *reterr)
 {
+    const struct rm_args *args = c->args;
+    const char *name = c->words.items[0], *path = cli_path(c, "/v1/pools/{}", name, NULL);
     struct wire_value *v;
-    const char *path = cli_path(c, "/v1/pools/{}", c->words.items[0], NULL);
     int rc = cli_request(c, "DELETE", path, NULL, NULL, &v, reterr);
+    if (rc == 0 && args->wait)
+        rc = rm_wait(c, path, &v, reterr);
     if (rc == 0 && c->json)
         cli_print_json(v);
     else if (rc == 0)
-        printf("pool %s is emptied, then its pods are deleted, then it is forgotten\n", c->words.items[0]);
+        printf(args->wait ? "pool %s is gone\n"
+                          : "pool %s is emptied, then its pods are deleted, then it is forgotten\n",
+               name);
     return rc;
 }
 
@@ -179,6 +223,8 @@ int cli_pool(int argc, char **argv)
          .about = "Empties a pool, deletes its pods, forgets it",
          .min_words = 1,
          .max_words = 1,
+         .options = rm_options,
+         .args_size = sizeof(struct rm_args),
          .run = rm_run},
         {.name = "pool manifests",
          .words = "FILE",

@@ -342,11 +342,14 @@ void api_handle_CLUSTER_DELETE(struct api_call *c)
     }
     a_map_foreach (l, &c->s->kube->pools) {
         const struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
-        if (strcmp(p->spec.cluster.s, name.s) == 0) {
-            api_reply_problem(c, A_CODE_CONFLICT, "the pool %s is in it: `astra pool rm %s` first",
-                              p->spec.name.s, p->spec.name.s);
+        if (strcmp(p->spec.cluster.s, name.s) == 0 && !api_query_flag(c, "force")) {
+            api_reply_problem(c, A_CODE_CONFLICT,
+                              "the pool %s is in it: `astra pool rm %s` first; of a cluster that is no more: "
+                              "`astra cluster rm %s --force`",
+                              p->spec.name.s, p->spec.name.s, name.s);
             return;
         }
     }
+    d_event_add(c->s, NULL, "user", name.s, 0, A_REASON_REQUESTED, "the Kubernetes cluster was removed");
     d_kube_cluster_delete(c->s, kube, on_deleted, api_later(c));
 }

@@ -63,8 +63,8 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "One cluster") \
     X(CLUSTER_PUT, PUT, "/v1/clusters/{cluster}", ADMIN, JSON, CLUSTER_INPUT, CLUSTER, "check", \
       "Add a Kubernetes cluster, or change what is known of it") \
-    X(CLUSTER_DELETE, DELETE, "/v1/clusters/{cluster}", ADMIN, NONE, NONE, NAMED, "", \
-      "Forget a Kubernetes cluster") \
+    X(CLUSTER_DELETE, DELETE, "/v1/clusters/{cluster}", ADMIN, NONE, NONE, NAMED, "force", \
+      "Forget a Kubernetes cluster; by force with its pools, untouched") \
     X(CLUSTER_LIMITS, GET, "/v1/clusters/{cluster}/limits", VIEW, NONE, NONE, CLUSTER_LIMITS, "", \
       "How much of the cluster may be used, and what a node there costs") \
     X(CLUSTER_LIMITS_PUT, PUT, "/v1/clusters/{cluster}/limits", ADMIN, JSON, CLUSTER_LIMITS, CLUSTER_LIMITS, "", \

@@ -62,9 +62,10 @@ static void record_apply(struct record_write *w, uint64_t revision)
         pool_take(k, &w->name, a_view_str(w->value), revision);
     else if (!w->removed)
         cluster_take(k, &w->name, a_view_str(w->value), revision);
-    else if (w->pool && p != NULL)
+    else if (w->pool && p != NULL) {
+        d_kube_pool_left(p);
         pool_free(p);
-    else if (!w->pool && c != NULL)
+    } else if (!w->pool && c != NULL)
         cluster_free(c);
 }
 
@@ -203,6 +204,11 @@ void d_kube_cluster_put(struct server *s, const struct a_name *name, const struc
 
 void d_kube_cluster_delete(struct server *s, struct d_kube_cluster *c, d_kube_done *done, void *ctx)
 {
+    a_map_foreach (l, &c->kube->pools) {
+        const struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
+        if (strcmp(p->spec.cluster.s, c->name.s) == 0)
+            record_submit(s, true, &p->spec.name, NULL, NULL, NULL);
+    }
     record_submit(s, false, &c->name, NULL, done, ctx);
 }
 

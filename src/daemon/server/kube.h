@@ -152,7 +152,7 @@ struct d_kube_node {
     char uid[KUBE_UID_MAX + 1];
     enum kube_node_state state;
     uint32_t claims;
-    bool pod_gone; /* the API server has no such pod any more */
+    bool pod_gone; /* the API server has no such pod any more, or is no more itself */
     bool told;     /* and the fleets know */
 };
 
@@ -170,7 +170,7 @@ struct d_kube_pool *d_kube_pool_find(const struct server *s, const struct a_name
  */
 void d_kube_cluster_put(struct server *s, const struct a_name *name, const struct wire_value *settings,
                         const struct kube_access *access, d_kube_done *done, void *ctx);
-/* No pool may be left in it. Pods that there are stay. */
+/* Pools that are left in it are forgotten, too. Pods that there are stay. */
 void d_kube_cluster_delete(struct server *s, struct d_kube_cluster *c, d_kube_done *done, void *ctx);
 /* `tree` is completed; an equal one is not written. `origin` NULL = the API; A_CODE_CONFLICT when the pool
  * came from elsewhere and its origin still speaks for it, or was made by the API and is not to be adopted. */
@@ -256,6 +256,8 @@ void d_kube_pool_limit(struct d_kube_pool *p);
 bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *f);
 /* A pod of that uid is not there any more: once its agent is away, too, its claims are gone for good. */
 void d_kube_pod_gone(struct d_kube *k, struct a_view uid);
+/* The pool is forgotten: of its pods those whose agents are away do not come back. */
+void d_kube_pool_left(struct d_kube_pool *p);
 void d_kube_nodes_free(struct d_kube *k);
 
 /* ---- kube_guards.c ---- */

@@ -294,6 +294,20 @@ void d_kube_pod_gone(struct d_kube *k, struct a_view uid)
     }
 }
 
+void d_kube_pool_left(struct d_kube_pool *p)
+{
+    struct d_kube *k = p->kube;
+    a_map_foreach (l, &k->nodes) {
+        struct d_kube_node *n = a_map_entry(l, struct d_kube_node, link);
+        const struct sl_resource_node *node = sl_resource_node(&k->s->resource, &n->id);
+        bool away = node == NULL || node->conn == 0 || sl_resource_node_state(node) == A_NODE_SUSPECT;
+        if (!away || strcmp(n->pool.s, p->spec.name.s) != 0)
+            continue;
+        n->pod_gone = true;
+        claims_end(k, n);
+    }
+}
+
 void d_kube_node_changed(struct server *s, const struct a_node_id *id)
 {
     struct d_kube *k = s->kube;
