@@ -11,7 +11,8 @@ from _peers import ASTRA, ROOT, WORK
 sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tools")]
 from agentlib import tar_zst  # noqa: E402
 from demolib.world import moments, wall_seconds  # noqa: E402,F401
-from platformlib import Platform, kill, members  # noqa: E402,F401
+from platformlib import Platform  # noqa: E402
+from proclib import kill, members  # noqa: E402,F401
 
 os.environ["ASTRA"] = str(ASTRA)
 REQUIREMENTS = "ray[serve]==2.60.0\n"

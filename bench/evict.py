@@ -24,7 +24,7 @@ from _rows import row
 from disasterlib import World
 from fakeraylib import environment
 from platformlib import Traffic
-from uplib import wait_for
+from proclib import wait_for
 
 GATEWAYS = 4
 SLOW_BYTES, SLOW_STEP_S = 64, 64 / 8192

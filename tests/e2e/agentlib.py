@@ -17,22 +17,13 @@ import uuid
 from pathlib import Path
 
 import starlink
+from proclib import wait_for
 from starlink import Message
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRA = Path(os.environ.get("ASTRA", ROOT / "build" / "src" / "astra"))
 GIB = 1 << 30
 CHUNK = 16000
-
-
-def wait_for(what, condition, timeout_s=30.0, step_s=0.05):
-    """The first true value of condition()."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not in {timeout_s} s")
-        time.sleep(step_s)
-    return value
 
 
 def tar_zst(files, mode=0o644):
@@ -209,22 +200,6 @@ def processes():
             continue
         try:
             out.append((int(entry), Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()))
-        except OSError:
-            pass
-    return out
-
-
-def marked(unit):
-    """Processes that carry the unit's mark in their environment: pid -> start time."""
-    out = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            if f"/{unit}/".encode() in b"".join(
-                v for v in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0") if v.startswith(b"ASTRA_CLAIM=")
-            ):
-                out[int(entry)] = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[19]
         except OSError:
             pass
     return out

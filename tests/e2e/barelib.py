@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from uplib import wait_for
+from proclib import wait_for
 
 PREFIX, GIVEN, HOME = "/opt/astra", "/srv/given", "/home/stranger"
 SPACES = [f"--{space}" for space in ("mount", "net", "pid", "ipc", "uts")]

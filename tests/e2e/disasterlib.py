@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from agentlib import tar_zst
-from platformlib import Platform, Traffic, members
-from uplib import wait_for
+from platformlib import Platform, Traffic
+from proclib import members, wait_for
 
 REAL = os.environ.get("ASTRA_TEST_RAY") == "real"
 SOON_S = 240 if REAL else 45  # until a unit is READY, on a machine that may be busy

@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 
 from disasterlib import World
-from platformlib import command, kill
-from uplib import ASTRA, marked, wait_for
+from platformlib import command
+from proclib import kill, marked, wait_for
+from uplib import ASTRA
 
 CLONE_NEWNET = 0x40000000
 SERVER = "127.1.0.1"

@@ -2,8 +2,6 @@
 
 import http.client
 import json
-import os
-import signal
 import ssl
 import threading
 import time
@@ -12,7 +10,8 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from uplib import Up, start_time, wait_for
+from proclib import kill, members, wait_for  # noqa: F401 - some have them from here
+from uplib import Up
 
 SLOW_S = 240  # until a unit is READY: a Ray start takes 10 to 25 s of CPU, and the machine may be busy
 
@@ -123,32 +122,11 @@ class Platform(Up):
         wait_for(f"{name} to come back", lambda: self.pid(name), 20)
 
 
-def members(unit, member=""):
-    """Processes of a unit, or of one member of it: pid -> start time. The shims are among them."""
-    wanted, found = f"/{unit}/{member}".encode(), {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            marks = [v for v in (folder / "environ").read_bytes().split(b"\0") if v.startswith(b"ASTRA_CLAIM=")]
-        except OSError:
-            continue
-        if marks and wanted in marks[0] and (started := start_time(folder.name)) is not None:
-            found[int(folder.name)] = started
-    return found
-
-
 def command(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
-
-
-def kill(pids):
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 class Traffic:

@@ -3,7 +3,7 @@
 import json
 import time
 
-from uplib import wait_for
+from proclib import wait_for
 
 
 def test_a_whole_cluster_is_emptied(disaster_world):

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from uplib import Up, marked, wait_for
+from proclib import marked, wait_for
+from uplib import Up
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "build" / "demo" / "data"

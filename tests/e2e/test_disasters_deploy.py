@@ -8,8 +8,7 @@ import urllib.error
 
 import pytest
 from disasterlib import REAL, SOON_S, replicas, some
-from platformlib import members
-from uplib import wait_for
+from proclib import members, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import urllib.error
 
 import pytest
 from disasterlib import REAL, SOON_S, some
-from uplib import wait_for
+from proclib import wait_for
 
 NODE = "cluster-1-node-1"
 

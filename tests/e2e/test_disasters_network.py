@@ -10,8 +10,7 @@ import time
 import pytest
 from disasterlib import SOON_S, Stopped, some
 from lanlib import Lan, own_network
-from platformlib import members
-from uplib import wait_for
+from proclib import members, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces with wires are root's to make")
 REST_S = 150

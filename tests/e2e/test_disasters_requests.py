@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 from disasterlib import SOON_S, replicas, some
-from platformlib import members
-from uplib import wait_for
+from proclib import members, wait_for
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 

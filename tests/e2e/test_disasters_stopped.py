@@ -5,8 +5,7 @@ import time
 
 import pytest
 from disasterlib import SOON_S, Stopped, head_processes, replicas, some
-from platformlib import members
-from uplib import wait_for
+from proclib import members, wait_for
 
 
 @pytest.fixture(scope="module")

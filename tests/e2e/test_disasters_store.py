@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from disasterlib import SOON_S, some
-from platformlib import members
-from uplib import start_time, wait_for
+from proclib import members, start_time, wait_for
 
 
 @pytest.fixture(scope="module")

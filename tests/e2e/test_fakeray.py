@@ -9,7 +9,7 @@ import urllib.request
 
 import fakeraylib
 import pytest
-from uplib import wait_for
+from proclib import wait_for
 
 TOKEN = "0f" * 32
 APP = """

@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from agentlib import Agent, Artifacts, Claim, Server, revision_document, tar_zst, wait_for
+from agentlib import Agent, Artifacts, Claim, Server, revision_document, tar_zst
 from playlib import Platform
+from proclib import wait_for
 
 ASTRA = Path(__file__).resolve().parents[2] / "build/src/astra"
 MANIFEST = {"schema": 1, "platform": "linux-x86_64", "glibc": "2.17", "python": "3.11.2", "ray": "2.60.0"}

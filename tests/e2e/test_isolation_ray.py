@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from agentlib import Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst
-from uplib import start_time
+from agentlib import Agent, Artifacts, Claim, Server, http, listening, revision_document, tar_zst
+from proclib import members, start_time
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(os.geteuid() != 0, reason="only root may switch users")]
 
@@ -128,7 +128,7 @@ class Tenant:
                     yield ["connect" if path.is_socket() else "read", str(path)]
 
     def processes(self):
-        for pid in marked(self.unit):
+        for pid in members(self.unit):
             yield ["signal", pid]
             yield from (["read", f"/proc/{pid}/{name}"] for name in ("environ", "maps", "mem"))
             yield from (["list", f"/proc/{pid}/{name}"] for name in ("fd", "cwd/", "root/"))

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from uplib import ASTRA, ROOT, start_time, wait_for
+from proclib import start_time, wait_for
+from uplib import ASTRA, ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
 from _peers import debian  # noqa: E402

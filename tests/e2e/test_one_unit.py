@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import starlink
-from agentlib import GIB, Agent, Artifacts, Claim, Server, http, listening, marked, revision_document, tar_zst, wait_for
+from agentlib import GIB, Agent, Artifacts, Claim, Server, http, listening, revision_document, tar_zst
+from proclib import members, wait_for
 
 NOOP = """
 from ray import serve
@@ -67,7 +68,7 @@ def ray_free_environment():
 
 
 def nothing_left(agent, unit, ports):
-    assert marked(unit) == {}
+    assert members(unit) == {}
     assert list((agent.data / "members").iterdir()) == []
     assert list(agent.temp_root.iterdir()) == []
     assert listening(ports, 100) == []
@@ -202,7 +203,7 @@ def test_one_unit(world, ray_environment):
     assert 'astra_member_up{unit="noop-aaaaa",member="head"} 1' in agent.get("/metrics")
 
     # the agent dies and comes back: the same processes, still serving, endpoints at once
-    before = marked(claim.id["unit"])
+    before = members(claim.id["unit"])
     names = {pid: cmdline(pid).replace(b"\0", b" ").decode() for pid in before}
     assert len(before) > 5
     agent.kill()
@@ -212,7 +213,7 @@ def test_one_unit(world, ray_environment):
     again = claim.status(timeout_s=30, where=lambda m: m.member_state == "UP")
     assert again.deployed == revision and again.warmed and again.targets == ready.targets
     assert again.pid == ready.pid and again.pid_start == ready.pid_start
-    after = marked(claim.id["unit"])
+    after = members(claim.id["unit"])
     lost = {pid: name for pid, name in names.items() if after.get(pid) != before[pid] and "ray::IDLE" not in name}
     assert lost == {}  # idle workers come and go
 
@@ -225,7 +226,7 @@ def test_one_unit(world, ray_environment):
     assert http("GET", url) == (200, "$(X) noop-aaaaa")
 
     # a replica dies: told at once, replaced by Ray
-    victim = next(pid for pid in marked(claim.id["unit"]) if b"ServeReplica:a:Noop" in cmdline(pid))
+    victim = next(pid for pid in members(claim.id["unit"]) if b"ServeReplica:a:Noop" in cmdline(pid))
     start = time.monotonic()
     os.kill(victim, 9)
     claim.status(timeout_s=10, where=lambda m: not any(t["name"] == target["name"] for t in m.targets))
@@ -423,7 +424,7 @@ def test_app_that_raises_and_head_killed(world, ray_environment):
     os.kill(bad.pid, 9)  # the shim: with it the whole namespace
     lost = claim.status(timeout_s=30, where=lambda m: m.member_state == "EXITED")
     assert lost.reason == "HEAD_LOST" and lost.targets == []
-    wait_for("the namespace's end", lambda: marked(claim.id["unit"]) == {}, 10)
+    wait_for("the namespace's end", lambda: members(claim.id["unit"]) == {}, 10)
     assert claim.release().ok
     claim.status(where=lambda m: m.claim_state == "RELEASED")
     nothing_left(agent, claim.id["unit"], ports)
@@ -459,9 +460,9 @@ def test_ray_ends_before_it_is_up_while_the_agent_is_away(world, ray_free_enviro
     claim = Claim(server, hello.node, revision)
     claim.reserve()
     assert claim.bind().ok
-    wait_for("Ray's start", lambda: any(b"sleep" in cmdline(pid) for pid in marked(claim.id["unit"])), 30)
+    wait_for("Ray's start", lambda: any(b"sleep" in cmdline(pid) for pid in members(claim.id["unit"])), 30)
     agent.kill(9)
-    wait_for("the shim's end", lambda: not marked(claim.id["unit"]), 20)
+    wait_for("the shim's end", lambda: not members(claim.id["unit"]), 20)
     server.forget_peer()
     agent.start()
     status = claim.status(timeout_s=30, where=lambda m: m.member_state == "EXITED")

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from uplib import ASTRA, wait_for
+from proclib import wait_for
+from uplib import ASTRA
 
 
 def run_init(folder, *flags):

@@ -3,9 +3,10 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
+
+from proclib import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -18,15 +19,6 @@ def commands(text):
     """The lines of the ```sh blocks, in order, without those that are left out."""
     lines = [line for block in FENCE.findall(text) for line in block.splitlines()]
     return [line for line in lines if not LEFT_OUT.match(line)]
-
-
-def free_ports(n):
-    """Free ports of this moment, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def environment_of(home):

@@ -1,14 +1,12 @@
 """What a platform survives while clients go on asking: one `astra up`, an app of two units, and every part of it killed in
 turn. The tests stand in their order; each leaves the app READY."""
 
-import os
-import signal
 import time
 
 import pytest
 from agentlib import tar_zst
-from platformlib import Platform, Traffic, command, kill, members
-from uplib import start_time, wait_for
+from platformlib import Platform, Traffic, command
+from proclib import kill, members, start_time, wait_for
 
 pytestmark = pytest.mark.ray
 

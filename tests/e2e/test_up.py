@@ -10,7 +10,8 @@ import urllib.error
 import urllib.request
 
 import pytest
-from uplib import ASTRA, Up, marked, start_time, wait_for
+from proclib import marked, start_time, wait_for
+from uplib import ASTRA, Up
 
 NODES = [f"cluster-{c}-node-{n}" for c in (1, 2) for n in (1, 2)]
 

@@ -4,43 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
+
+from proclib import marked, start_time, wait_for  # noqa: F401 - some have it from here
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRA = Path(os.environ.get("ASTRA", ROOT / "build" / "src" / "astra"))
 ANY_PORTS = ["--api", "0", "--starlink", "0", "--gateway", "0", "--admin", "0"]
-
-
-def wait_for(what, condition, timeout_s=30.0, step_s=0.02):
-    """The first true value of condition()."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not in {timeout_s} s")
-        time.sleep(step_s)
-    return value
-
-
-def start_time(pid):
-    """Clock ticks since boot, None when it is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
-
-
-def marked(*marks):
-    """Pids whose environment holds one of the marks ("K=V")."""
-    wanted, found = {mark.encode() for mark in marks}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if wanted & set((folder / "environ").read_bytes().split(b"\0")) and start_time(folder.name) is not None:
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 class Up:

@@ -18,13 +18,17 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
-import time
 from pathlib import Path
 
 import kubeapi
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+import proclib  # noqa: E402
+from proclib import free_ports  # noqa: E402
+
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 CONTROLLER, SCHEDULER = "system:kube-controller-manager", "system:kube-scheduler"
@@ -41,29 +45,14 @@ def why_not():
     return None if (programs() / ".complete").exists() else "Kubernetes was not built yet: tools/kube-setup does it, in minutes"
 
 
+def is_away(error):
+    """The API server does not answer, or not yet as it will."""
+    return isinstance(error, OSError) or (isinstance(error, kubeapi.ApiError) and error.status not in (400, 401, 422))
+
+
 def wait_for(what, condition, timeout_s=30.0, step_s=0.05):
     """The first true value of condition(); while the API server is away the condition is not true."""
-    deadline, last = time.monotonic() + timeout_s, None
-    while True:
-        try:
-            if value := condition():
-                return value
-        except (OSError, kubeapi.ApiError) as error:
-            last = error
-            if isinstance(error, kubeapi.ApiError) and error.status in (400, 401, 422):
-                raise
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not in {timeout_s} s" + (f"; last: {last}" if last else ""))
-        time.sleep(step_s)
-
-
-def free_ports(count):
-    """Ports that are free on 127.0.0.1 now. Somebody may be faster: whoever takes them tries again with others."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    return proclib.wait_for(what, condition, timeout_s, step_s, is_away)
 
 
 class _Keeper:

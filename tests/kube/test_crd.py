@@ -2,16 +2,11 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import kubeapi
 import pytest
 import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from uplib import ASTRA  # noqa: E402
+from uplib import ASTRA
 
 GROUP = "astra-ray.dev/v1alpha1"
 

@@ -3,15 +3,13 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from uplib import ASTRA
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from uplib import ASTRA  # noqa: E402
 
 KUBERAY = Path(subprocess.run([ROOT / "tools" / "kube-setup", "--kuberay"], stdout=subprocess.PIPE, text=True).stdout.strip())
 pytestmark = pytest.mark.skipif(not KUBERAY.exists(), reason="KubeRay's module was not fetched yet: tools/kube-setup does it")

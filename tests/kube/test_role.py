@@ -4,22 +4,17 @@ One platform has no room of its own: what is deployed goes into pods, or nowhere
 import json
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
+import disasterlib
+import fakeraylib
 import kubelib
 import podrunner
 import pytest
 from kubelib import wait_for
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-import disasterlib  # noqa: E402
-import fakeraylib  # noqa: E402
-from uplib import ASTRA  # noqa: E402
+from uplib import ASTRA
 
 IMAGE = "astra.local/astra:1"
 NAMESPACE = "astra"

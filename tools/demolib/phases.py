@@ -5,8 +5,10 @@ import subprocess
 import threading
 import time
 
+import proclib
+
 from . import traffic as traffic_part
-from .world import DemoError, Killing, is_alive, wall_seconds
+from .world import DemoError, Killing, wall_seconds
 
 KILLS = 3
 KILL_AT_LEAST = 2  # requests in flight at the unit when it is killed
@@ -16,12 +18,10 @@ MOMENT_S = 60
 
 
 def wait_for(what, condition, timeout_s, step_s=0.1):
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise DemoError(f"{what}: not within {timeout_s} s")
-        time.sleep(step_s)
-    return value
+    try:
+        return proclib.wait_for(what, condition, timeout_s, step_s)
+    except TimeoutError as error:
+        raise DemoError(str(error)) from error
 
 
 class UnitLines(threading.Thread):
@@ -202,6 +202,6 @@ class Drain:
         """What is left on the node: nothing must be."""
         node = next(node for node in self.world.api("/v1/nodes")["items"] if node["name"] == self.node)
         self.left = [f"claim {claim['unit']}/{claim['member']} is {claim['state']}" for claim in node["claims"]]
-        self.left += [f"process {pid}" for pid in self.world.unit_processes(self.unit) if is_alive(pid)]
+        self.left += [f"process {pid}" for pid in self.world.unit_processes(self.unit) if proclib.start_time(pid) is not None]
         members = self.world.data / "nodes" / self.node / "members"
         self.left += [f"folder {path.name}" for path in members.iterdir()]

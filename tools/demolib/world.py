@@ -12,6 +12,8 @@ import urllib.parse
 from datetime import datetime
 from pathlib import Path
 
+from proclib import members, start_time, with_descendants
+
 ROOT = Path(__file__).resolve().parents[2]
 ASTRA = ROOT / "build" / "astra"
 FOLDER = ROOT / "build" / "demo"
@@ -54,31 +56,6 @@ def moments(data, unit):
             elif "code=serve.running" in line:
                 found.setdefault("running", at)
     return found
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (OSError, IndexError):
-        return False
-
-
-def with_descendants(pids):
-    """These processes and all below them: a daemon may have cleaned its environment."""
-    children = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, IndexError):
-            continue
-        children.setdefault(parent, []).append(int(folder.name))
-    found, todo = set(), list(pids)
-    while todo:
-        pid = todo.pop()
-        if pid not in found:
-            found.add(pid)
-            todo += children.get(pid, [])
-    return sorted(found)
 
 
 class World:
@@ -180,20 +157,11 @@ class World:
 
     def unit_processes(self, unit):
         """Every process of the unit's members, their shims among them: all carry ASTRA_CLAIM=APP/UNIT/MEMBER/ATTEMPT."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environ = (folder / "environ").read_bytes()
-            except OSError:
-                continue
-            for variable in environ.split(b"\0"):
-                if variable.startswith(b"ASTRA_CLAIM=") and variable.split(b"/")[1:2] == [unit.encode()]:
-                    found.append(int(folder.name))
-        return [pid for pid in with_descendants(found) if is_alive(pid)]
+        return [pid for pid in with_descendants(members(unit)) if start_time(pid) is not None]
 
     def agent(self, node):
         pid = int((self.data / "run" / f"{node}.pid").read_text().split()[0])
-        if not is_alive(pid):
+        if start_time(pid) is None:
             raise DemoError(f"the agent of {node} does not run")
         return pid
 

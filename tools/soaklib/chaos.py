@@ -5,7 +5,7 @@ be left; what fails then is counted apart. All other requests must be answered."
 import random
 import time
 
-from platformlib import kill, members
+from proclib import kill, members
 
 from .world import PATIENCE_S, Course
 

@@ -10,7 +10,7 @@ import random
 import urllib.error
 
 from disasterlib import replicas
-from platformlib import kill, members
+from proclib import kill, members
 
 from .clients import Client
 from .world import PATIENCE_S, Course

@@ -10,7 +10,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from uplib import start_time
+from proclib import start_time
 
 LEAVING = ("DRAINING", "STOPPED")
 SERVING = ("READY", "UPDATING")

@@ -14,8 +14,8 @@ import disasterlib
 import fakeraylib
 import raylib
 from agentlib import tar_zst
-from platformlib import members
-from uplib import ROOT, wait_for
+from proclib import claims, members, stat_fields, wait_for
+from uplib import ROOT
 
 from . import chart
 from .clients import CODE, Clients
@@ -63,10 +63,9 @@ class World(disasterlib.World):
         """Children of the platform's processes that ended and were not waited for."""
         parents, found = set(self.pids().values()), []
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                if fields[0] == "Z" and int(fields[1]) in parents:
-                    found.append(int(folder.name))
+            fields = stat_fields(folder.name)
+            if fields and fields[0] == "Z" and int(fields[1]) in parents:
+                found.append(int(folder.name))
         return found
 
 
@@ -179,7 +178,7 @@ class Course:
 
         def strange():
             claims = {claim["unit"] for node in self.world.api("GET", "/nodes")["items"] for claim in node["claims"]}
-            running = {word.split("/")[1] for word in claimed()} & self.tracker.known  # others run on this host
+            running = {word.split("/")[1] for _, word in claims()} & self.tracker.known  # others run on this host
             return sorted((claims | running) - names), [unit for unit in names if not members(unit)], self.world.zombies()
 
         with contextlib.suppress(TimeoutError):
@@ -268,12 +267,3 @@ class Course:
             chart.Panel("open descriptors of the same", {k: shifted(d) for k, (_, d) in kinds.items()}),
         ]  # fmt: skip
         return chart.draw(f"{self.name}, {self.facts['minutes']} minutes", panels)
-
-
-def claimed():
-    """ASTRA_CLAIM of every process here that runs."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            for variable in (folder / "environ").read_bytes().split(b"\0"):
-                if variable.startswith(b"ASTRA_CLAIM="):
-                    yield variable.decode().partition("=")[2]
