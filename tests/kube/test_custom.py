@@ -118,6 +118,33 @@ def test_scale(applied, world):
     assert world.app("app")["revision"] == 1
 
 
+def test_a_horizontal_pod_autoscaler(applied, world):
+    """Kubernetes' own finds the scale subresource good, and brings the app to its minimum."""
+    metric = {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "5"}}}
+    target = {"apiVersion": GROUP, "kind": "App", "name": "app"}
+    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "app", "namespace": TEAM}}
+    applied.kubectl("scale", "apps.astra-ray.dev/app", "-n", TEAM, "--replicas=1")
+    apply(applied, {**hpa, "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 3, "metrics": [metric]}})
+    applied.kubectl("wait", "--for=jsonpath={.status.units.ready}=2", "apps.astra-ray.dev/app", "-n", TEAM, f"--timeout={SOON_S}s",
+                    timeout_s=2 * SOON_S)  # fmt: skip
+    applied.kubectl("delete", "hpa", "app", "-n", TEAM)
+
+
+def test_definitions_of_before(applied, world):
+    """What they do not know of a status is dropped by the API server, and not written for ever."""
+    plain = subprocess.run([str(ASTRA), "cluster", "manifests", "--crds", "-o", "json"], capture_output=True, text=True, check=True)
+    now = [d for d in json.loads(plain.stdout)["items"] if d["metadata"]["name"] == "apps.astra-ray.dev"]
+    older = json.loads(json.dumps(now))
+    del older[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["state"]
+    applied.apply(older)
+    applied.kubectl("scale", "apps.astra-ray.dev/app", "-n", TEAM, "--replicas=3")
+    wait_for("no state", lambda: "state" not in applied.api.get("apps", "app", TEAM)["status"], SOON_S)
+    settled(applied)
+    applied.apply(now)
+    applied.kubectl("scale", "apps.astra-ray.dev/app", "-n", TEAM, "--replicas=2")
+    wait_for("a state", lambda: applied.api.get("apps", "app", TEAM)["status"].get("state") == "READY", SOON_S)
+
+
 def test_what_is_wrong_is_told_and_nothing_changes(applied, world):
     apply(applied, document(world, units=2, code={"artifact": "none@1"}))
     told = accepted(applied, "app", "Invalid")

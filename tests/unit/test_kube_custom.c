@@ -89,6 +89,29 @@ static void test_decide(void **state)
     }
 }
 
+/* The same for all states that there are. */
+static void test_decide_never(void **state)
+{
+    (void)state;
+    for (unsigned bits = 0; bits < 32; bits++)
+        for (int holder = 0; holder <= KUBE_HOLDER_OTHER; holder++) {
+            struct kube_custom_state s = {
+                .object = {.deleted_s = bits & 1, .finalizer = (bits & 2) != 0, .adopt = (bits & 4) != 0},
+                .holder = (enum kube_holder)holder,
+                .leaving = (bits & 8) != 0,
+                .news = (bits & 16) != 0};
+            enum kube_custom_act act = kube_custom_decide(&s);
+            bool gone = s.object.deleted_s != 0, ours = holder == KUBE_HOLDER_OURS;
+            assert_true(act != KUBE_CUSTOM_REMOVE || (gone && ours && s.object.finalizer && !s.leaving));
+            assert_true(act != KUBE_CUSTOM_RELEASE || (gone && !ours && s.object.finalizer));
+            assert_true(act != KUBE_CUSTOM_PUT ||
+                        (!gone && s.object.finalizer && holder != KUBE_HOLDER_OTHER));
+            assert_true(act != KUBE_CUSTOM_PUT || holder != KUBE_HOLDER_API || s.object.adopt);
+            assert_true(act != KUBE_CUSTOM_PUT || !ours || s.news); /* O4 */
+            assert_true(act != KUBE_CUSTOM_FINALIZE || (!gone && !s.object.finalizer));
+        }
+}
+
 static void test_documents(void **state)
 {
     A_ARENA_AUTO struct a_arena arena = {0};
@@ -166,8 +189,8 @@ static void test_finalizer(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_row), cmocka_unit_test(test_decide),
-                                       cmocka_unit_test(test_documents), cmocka_unit_test(test_status),
-                                       cmocka_unit_test(test_finalizer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_row),          cmocka_unit_test(test_decide),
+                                       cmocka_unit_test(test_decide_never), cmocka_unit_test(test_documents),
+                                       cmocka_unit_test(test_status),       cmocka_unit_test(test_finalizer)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

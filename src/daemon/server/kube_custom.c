@@ -391,8 +391,10 @@ static void on_synced(void *ctx)
 static void on_stale(void *ctx, const char *reason)
 {
     struct d_kube_custom *u = ctx;
-    sys_log(DEBUG, "kube", "kube.objects", "objects are not followed", SYS_STR("cluster", u->cluster->name.s),
-            SYS_STR("kind", kind_of(u)->plural), SYS_STR("why", reason));
+    sys_log(INFO, "kube", "kube.objects",
+            "custom resources are not followed; `astra cluster manifests --crds` prints what that needs",
+            SYS_STR("cluster", u->cluster->name.s), SYS_STR("kind", kind_of(u)->plural),
+            SYS_STR("why", reason));
 }
 
 /* ---- begin and end ---- */
