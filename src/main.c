@@ -13,6 +13,10 @@
 #include "daemon/shim/shim.h"
 #include "daemon/up/up.h"
 
+/* What the executable is, for whoever reads its bytes (src/artifact/agent.h). */
+extern const char astra_mark[];
+const char astra_mark[] __attribute__((used)) = "@(#)astra " ASTRA_VERSION;
+
 struct command {
     const char *name;
     int (*run)(int argc, char **argv); /* argv[0] is the command's own name */

@@ -28,6 +28,7 @@
     X("drain", drain, "move everything off a node") \
     X("cordon", cordon, "place nothing new on a node") \
     X("uncordon", uncordon, "take a node into use again") \
+    X("upgrade", upgrade, "agents go over to another build, in place") \
     X("orphans", orphans, "ls, adopt, release: apps that run, but that no store knows") \
     X("recover", recover, "take over what runs after the store was lost or restored") \
     X("store", store, "backup, restore: copies of the server's store") \

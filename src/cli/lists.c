@@ -136,10 +136,10 @@ static void node_row(struct cli_table *t, const struct wire_value *n, bool wide)
     bool cordoned = wire_value_bool(wire_value_get(n, "cordoned"), false);
     const char *name = cli_node_name(a, wire_value_get(n, "cluster"), wire_value_get(n, "name"));
     const char *state = a_arena_printf(a, "%s%s", cli_cell(a, n, "state"), cordoned ? ",cordoned" : "");
-    const char *id = cli_cell(a, n, "id");
+    const char *id = cli_cell(a, n, "id"), *version = cli_cell(a, n, "version");
     cli_table_row(t, name, state, reason_cell(a, n),
                   a_arena_printf(a, "%zu", wire_value_count(wire_value_get(n, "claims"))), share(a, n, "cpu"),
-                  share(a, n, "memory"), cli_cell(a, n, "host"),
+                  share(a, n, "memory"), cli_cell(a, n, "host"), version[0] != '\0' ? version : "-",
                   wide ? id : a_arena_strndup(a, id, A_MIN(strlen(id), (size_t)8)), NULL);
 }
 
@@ -172,7 +172,8 @@ static int nodes_run(struct cli_call *c, struct a_error *reterr)
     int rc = items_get(c, "/v1/nodes", &nodes, reterr);
     if (rc != 0 || c->json)
         return rc;
-    cli_table_row(&t, "NODE", "STATE", "REASON", "CLAIMS", "CPU FREE", "MEMORY FREE", "HOST", "ID", NULL);
+    cli_table_row(&t, "NODE", "STATE", "REASON", "CLAIMS", "CPU FREE", "MEMORY FREE", "HOST", "VERSION", "ID",
+                  NULL);
     node_rows(&t, nodes, args->wide);
     if (wire_value_count(nodes) > 0)
         cli_print_table(&t);

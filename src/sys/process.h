@@ -57,6 +57,14 @@ struct sys_spawn_options {
 int sys_spawn(const struct sys_spawn_options *options, struct sys_proc_id *ret_id, int *ret_pidfd,
               struct a_error *reterr) A_MUST_CHECK;
 
+/* This process becomes another program, with the same pid: signals are reset to default and unblocked,
+ * descriptors that are not for it are closed. With `deadline_s` the kernel ends it by SIGALRM after so many
+ * seconds, unless it calls sys_process_deadline_clear() before; 0 = never. Returns only when it failed, with
+ * signals reset; then there is no deadline. */
+int sys_process_replace(const char *file, const char *const *argv, const char *const *env,
+                        unsigned deadline_s, struct a_error *reterr) A_MUST_CHECK;
+void sys_process_deadline_clear(void);
+
 /* How a process ended. */
 struct sys_exit {
     bool known; /* false for a process that is not our child: only that it is gone */

@@ -314,3 +314,19 @@ int sys_spawn(const struct sys_spawn_options *options, struct sys_proc_id *ret_i
         return a_fail_errno(reterr, rc, "cannot start %s", file);
     return 0;
 }
+
+int sys_process_replace(const char *file, const char *const *argv, const char *const *env,
+                        unsigned deadline_s, struct a_error *reterr)
+{
+    child_reset_signals();
+    (void)alarm(deadline_s);
+    (void)execve(file, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)env);
+    int rc = -errno;
+    (void)alarm(0);
+    return a_fail_errno(reterr, rc, "%s", file);
+}
+
+void sys_process_deadline_clear(void)
+{
+    (void)alarm(0);
+}

@@ -76,7 +76,8 @@
     X(DRAINED, "Drained", 23)                                                                                \
     X(DEADLINE_EXCEEDED, "DeadlineExceeded", 24)                                                             \
     X(DUPLICATE_IDENTITY, "DuplicateIdentity", 25)                                                           \
-    X(POISON_SUSPECTED, "PoisonSuspected", 26)
+    X(POISON_SUSPECTED, "PoisonSuspected", 26)                                                               \
+    X(UPGRADE_FAILED, "UpgradeFailed", 27)
 
 #define X(name, number) A_NODE_##name = number,
 enum a_node_state { A_NODE_STATES(X) A_NODE_STATE_COUNT };

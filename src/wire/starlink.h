@@ -43,6 +43,9 @@ enum wire_sl_role { WIRE_SL_ROLES(X) WIRE_SL_ROLE_COUNT };
 #define X(name, number) WIRE_SL_NODE_ACTION_##name = number,
 enum wire_sl_node_action { WIRE_SL_NODE_ACTIONS(X) WIRE_SL_NODE_ACTION_COUNT };
 #undef X
+#define X(name, number) WIRE_SL_UPGRADE_PHASE_##name = number,
+enum wire_sl_upgrade_phase { WIRE_SL_UPGRADE_PHASES(X) WIRE_SL_UPGRADE_PHASE_COUNT };
+#undef X
 #define X(name, number) WIRE_SL_PURPOSE_##name = number,
 enum wire_sl_purpose { WIRE_SL_PURPOSES(X) WIRE_SL_PURPOSE_COUNT };
 #undef X

@@ -28,6 +28,7 @@
 #define WIRE_SL_PEERS(X) X(AGENT, 0) X(GATEWAY, 1) X(BULK, 2) X(SERVER, 3) X(CLIENT, 4)
 #define WIRE_SL_ROLES(X) X(HEAD, 0) X(WORKER, 1)
 #define WIRE_SL_NODE_ACTIONS(X) X(CORDON, 0) X(UNCORDON, 1) X(DRAIN, 2) X(UNDRAIN, 3)
+#define WIRE_SL_UPGRADE_PHASES(X) X(FETCHING, 0) X(RESTARTING, 1) X(RUNNING, 2) X(FAILED, 3)
 #define WIRE_SL_PURPOSES(X) X(LOGS, 0) X(ARTIFACT, 1)
 #define WIRE_SL_VIEWS(X) X(ROUTES, 0) X(NODES, 1)
 #define WIRE_SL_ENDPOINT_STATES(X) X(UP, 0) X(DRAINING, 1) X(DEAD, 2)
@@ -39,6 +40,7 @@
     E(wire_sl_peer, WIRE_SL_PEERS) \
     E(wire_sl_role, WIRE_SL_ROLES) \
     E(wire_sl_node_action, WIRE_SL_NODE_ACTIONS) \
+    E(wire_sl_upgrade_phase, WIRE_SL_UPGRADE_PHASES) \
     E(wire_sl_purpose, WIRE_SL_PURPOSES) \
     E(wire_sl_view, WIRE_SL_VIEWS) \
     E(wire_sl_endpoint_state, WIRE_SL_ENDPOINT_STATES) \
@@ -145,7 +147,8 @@
     F(BYTES, 19, ticket, SECRET, 0, 64)     /* bulk: of the OPEN_BULK that asked for this connection */ \
     F(U16, 20, port, OPT, 0, 0)             /* gateway: where it listens for requests */ \
     F(BOOL, 21, exclusive, OPT, 0, 0)       /* agents: members of one namespace at a time */ \
-    F(NAME, 22, arch, OPT, 0, 0)            /* agent: its processor, "amd64" or "arm64" */
+    F(NAME, 22, arch, OPT, 0, 0)            /* agent: its processor, "amd64" or "arm64" */ \
+    F(DIGEST, 23, artifact, OPT, 0, 0)      /* agent: that it runs from; absent: what was installed */
 
 /* The first frame of a peer without a certificate, with the join token; over a link that stands: renewal. */
 #define WIRE_SL_CERT_REQUEST(F) \
@@ -214,6 +217,23 @@
     F(ENUM, 3, action, CRIT, wire_sl_node_action, 0) \
     F(U64, 4, deadline_ms, OPT, 0, 0)       /* drain: from now; 0 = the app's own */ \
     F(ENUM, 5, reason, OPT, a_reason, 0)
+
+/* Server to agent: fetch this agent, try it, and go over to it. An agent that is older than this frame does not
+ * answer. */
+#define WIRE_SL_UPGRADE(F) \
+    F(NODE, 1, node, REQ, 0, 0) \
+    F(U64, 2, number, CRIT, 0, 0)           /* of the rollout: what failed in one may be tried in the next */ \
+    F(DIGEST, 3, artifact, REQ, 0, 0) \
+    F(STR, 4, version, CRIT, 0, 64)         /* that it must be of */
+
+/* Agent to server: at each step of an UPGRADE; after attaching, when the last one failed. */
+#define WIRE_SL_UPGRADE_STATUS(F) \
+    F(NODE, 1, node, REQ, 0, 0) \
+    F(U64, 2, number, CRIT, 0, 0) \
+    F(DIGEST, 3, artifact, REQ, 0, 0) \
+    F(ENUM, 4, phase, CRIT, wire_sl_upgrade_phase, 0) \
+    F(ENUM, 5, reason, OPT, a_reason, 0) \
+    F(STR, 6, message, TEXT, 0, 1024)
 
 /* After attaching: a CLAIM_STATUS for each claim, then this. */
 #define WIRE_SL_SNAPSHOT_END(F) \
@@ -517,6 +537,8 @@
     M(NODE_COMMAND, node_command, 19, WIRE_SL_NODE_COMMAND) \
     M(SNAPSHOT_END, snapshot_end, 20, WIRE_SL_SNAPSHOT_END) \
     M(EVENT, event, 21, WIRE_SL_EVENT) \
+    M(UPGRADE, upgrade, 22, WIRE_SL_UPGRADE) \
+    M(UPGRADE_STATUS, upgrade_status, 23, WIRE_SL_UPGRADE_STATUS) \
     M(RESERVE, reserve, 32, WIRE_SL_RESERVE) \
     M(RESERVE_REPLY, reserve_reply, 33, WIRE_SL_RESERVE_REPLY) \
     M(BIND, bind, 34, WIRE_SL_BIND) \

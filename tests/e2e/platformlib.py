@@ -42,7 +42,7 @@ class Platform(Up):
             raise
 
     def put_artifact(self, name, data):
-        self.api("PUT", f"/namespaces/default/artifacts/{name}", data, timeout_s=120)
+        return self.api("PUT", f"/namespaces/default/artifacts/{name}", data, timeout_s=120)
 
     def put_app(self, name, spec):
         return self.api("PUT", f"/namespaces/default/apps/{name}", {"kind": "App", "metadata": {"name": name}, "spec": spec})

@@ -35,6 +35,7 @@ def values(platform, api):
     """What path parameters stand for, with something of every kind there: a unit that serves, one that finds no place, one
     that failed, an artifact, a token."""
     put_env(api)
+    api.ok("PUT", "/v1/namespaces/default/artifacts/agent-amd64@0.1.0", ENV)
     api.ok("PUT", "/v1/namespaces/default/apps/tiny", app_doc())
     api.ok("PUT", "/v1/namespaces/default/apps/huge", app_doc("huge", head={"cpu": 100, "memory": "2Gi"}))
     wait_for(lambda: api.ok("GET", "/v1/namespaces/default/apps/tiny")["status"]["state"] == "READY")
@@ -64,6 +65,7 @@ BODIES = {
     "ClusterLimits": {"price": 1.5},
     "DiscoveryRequest": {"resource_names": ["default/tiny"], "node": {"id": "e1"}},
     "ClusterInput": {"credentials": {"server": "https://127.0.0.1:1", "token": "t", "namespace": "astra"}, "joinAddress": "127.0.0.1:7701"},
+    "UpgradeInput": {"version": "0.1.0", "pace": 1},
     "PoolInput": {
         "apiVersion": "astra-ray.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "small"},
         "spec": {"cluster": "east", "namespace": "astra", "resources": {"cpu": 1, "memory": "2Gi", "ephemeralStorage": "10Gi"}, "max": 2},

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "artifact/agent.h"
 #include "artifact/cache.h"
 #include "artifact/manifest.h"
 #include "artifact/unpack.h"
@@ -298,11 +299,57 @@ static void test_cache_unpack(void **state)
         a_free(owned[i]);
 }
 
+/* The manifest of an agent is what the executable's bytes say, and a node takes what suits it. */
+static void test_agent(void **state)
+{
+    (void)state;
+    A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
+    A_BUF_AUTO struct a_buf text = {0};
+    static const char elf[] = "\177ELF.............."
+                              "\x3e\0.GLIBC_2.9.GLIBC_2.34\0GLIBC_\0GLIBC_2.4\0@(#)astra \0@(#)astra 0.2.1\0"
+                              "....................................";
+    const struct artifact_host host = {.platform = "linux-x86_64", .glibc = "2.36"},
+                               old = {.platform = "linux-x86_64", .glibc = "2.31"},
+                               arm = {.platform = "linux-aarch64", .glibc = "2.36"};
+    struct artifact_agent agent;
+    char *path = in_scratch("agent");
+    assert_int_equal(sys_file_write_atomic(path, elf, sizeof elf, 0755, NULL), 0);
+    assert_int_equal(artifact_agent_read(path, &agent, NULL), 0);
+    assert_string_equal(agent.version, "0.2.1");
+    assert_string_equal(agent.platform, "linux-x86_64");
+    assert_string_equal(agent.glibc, "2.34");
+    artifact_agent_print(&agent, &text);
+    assert_int_equal(artifact_agent_check(a_buf_view(&text), "0.2.1", &host, NULL), 0);
+    assert_int_equal(artifact_agent_check(a_buf_view(&text), "0.2.2", &host, NULL), -EINVAL);
+    assert_int_equal(artifact_agent_check(a_buf_view(&text), "0.2.1", &arm, NULL), -EINVAL);
+    assert_int_equal(artifact_agent_check(a_buf_view(&text), "0.2.1", &old, &e), -EINVAL);
+    assert_non_null(strstr(a_error_text(&e), "needs glibc 2.34, this node has 2.31"));
+    assert_int_equal(artifact_agent_check(A_VIEW_LIT("{}"), "0.2.1", &host, NULL), -EINVAL);
+    assert_int_equal(sys_file_write_atomic(path, "#!/bin/sh\n", 10, 0755, NULL), 0);
+    assert_int_equal(artifact_agent_read(path, &agent, NULL), -EINVAL);
+    a_free(path);
+}
+
+static void test_agent_suits(void **state)
+{
+    (void)state;
+    assert_true(artifact_agent_suits("0.2.0", "0.2.0"));
+    assert_true(artifact_agent_suits("0.2.0", "0.2.1"));
+    assert_true(artifact_agent_suits("0.1.9", "0.2.1"));
+    assert_true(artifact_agent_suits("0.9.1", "0.10.0"));
+    assert_false(artifact_agent_suits("0.2.2", "0.2.1"));
+    assert_false(artifact_agent_suits("0.3.0", "0.2.1"));
+    assert_false(artifact_agent_suits("0.1.9", "0.3.0"));
+    assert_false(artifact_agent_suits("0.9.0", "1.0.0"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unpack), cmocka_unit_test(test_refused),      cmocka_unit_test(test_manifest),
-        cmocka_unit_test(test_cache),  cmocka_unit_test(test_cache_unpack),
+        cmocka_unit_test(test_unpack),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_manifest),     cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_cache_unpack), cmocka_unit_test(test_agent),
+        cmocka_unit_test(test_agent_suits),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

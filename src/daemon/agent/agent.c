@@ -67,14 +67,21 @@ static int capacity_measure(struct d_agent *a, struct a_error *reterr)
     return rc;
 }
 
-/* lib/astra beside bin/astra, where nothing else was said. */
+/* lib/astra beside bin/astra, where nothing else was said; of the installation, where an artifact has none.
+ */
 static char *libdir_find(const struct d_agent *a)
 {
-    size_t folder = (size_t)(strrchr(a->self_path, '/') - a->self_path);
-    A_AUTOFREE char *beside = a_asprintf("%.*s/../lib/astra", (int)folder, a->self_path);
+    const char *executables[] = {a->self_path, sys_env_get(D_AGENT_INSTALLED)};
     char *real = NULL;
-    int rc = sys_path_real(a->options.libdir != NULL ? a->options.libdir : beside, &real, NULL);
-    return rc == 0 ? real : NULL;
+    if (a->options.libdir != NULL)
+        return sys_path_real(a->options.libdir, &real, NULL) == 0 ? real : NULL;
+    for (size_t i = 0; i < A_ARRAY_SIZE(executables) && executables[i] != NULL; i++) {
+        size_t folder = (size_t)(strrchr(executables[i], '/') - executables[i]);
+        A_AUTOFREE char *beside = a_asprintf("%.*s/../lib/astra", (int)folder, executables[i]);
+        if (sys_path_real(beside, &real, NULL) == 0)
+            return real;
+    }
+    return NULL;
 }
 
 static int options_complete(struct d_agent *a, struct a_error *reterr)
@@ -173,6 +180,8 @@ static int agent_open(struct d_agent *a, struct a_error *reterr)
         rc = cache_open(a, reterr);
     if (rc == 0)
         rc = sys_path_self(&a->self_path, reterr);
+    if (rc == 0)
+        rc = d_upgrade_start(a, reterr);
     if (rc < 0)
         return rc;
     a->libdir = libdir_find(a);
@@ -211,8 +220,8 @@ static bool work_is_left(const struct d_agent *a)
         if (a_list_entry(it, struct d_member, link)->job.running)
             return true;
     }
-    return a->write.running || a->collect.running || a->ended_look.running || a->scrapes > 0 ||
-           !a_list_empty(&a->fetches);
+    return d_upgrade_is_working(a) || a->write.running || a->collect.running || a->ended_look.running ||
+           a->scrapes > 0 || !a_list_empty(&a->fetches);
 }
 
 /* Nothing new begins; what the pools do is waited for and told. */
@@ -222,6 +231,7 @@ static void work_finish(struct d_agent *a)
     d_usage_stop(a);
     d_ended_stop(a);
     d_logs_stop(a);
+    d_upgrade_stop(a);
     d_link_stop(a);
     a_list_foreach (it, &a->members) {
         d_member_leave(a_list_entry(it, struct d_member, link));
@@ -233,8 +243,8 @@ static void work_finish(struct d_agent *a)
     }
 }
 
-/* Members' shims run on: only what follows them ends. */
-static void agent_close(struct d_agent *a)
+/* Members' shims run on: only what follows them ends. Returns what is to start in our place, or NULL. */
+static char *agent_close(struct d_agent *a)
 {
     if (a->begun)
         work_finish(a);
@@ -260,9 +270,11 @@ static void agent_close(struct d_agent *a)
     sys_secret_deinit(&a->local_token);
     artifact_cache_close(&a->cache);
     sys_fd_close(a->lock_fd);
+    char *next = d_upgrade_free(a);
     char *const owned[] = {a->data, a->libdir, a->self_path, a->ports_dir, a->address};
     for (size_t i = 0; i < A_ARRAY_SIZE(owned); i++)
         a_free(owned[i]);
+    return next;
 }
 
 int d_agent_main(int argc, char **argv)
@@ -289,6 +301,7 @@ int d_agent_main(int argc, char **argv)
         return 2;
     }
     sys_log_set_level(level);
+    d_enter(&a->options, argc, argv);
     sys_env_raise_nofile();
     rc = agent_open(a, &e);
     if (rc == 0)
@@ -298,8 +311,12 @@ int d_agent_main(int argc, char **argv)
     else
         fprintf(stderr, "astra agent: %s\n", a_error_text(&e));
     int status = rc < 0 ? a_code_exit(e.code) : a->status;
-    agent_close(a);
+    A_AUTOFREE char *next = agent_close(a);
     a_free(a);
     sys_log_finish();
+    if (rc == 0 && next != NULL) {
+        d_enter_again(next, argc, argv);
+        status = 1; /* whoever starts agents starts it again */
+    }
     return status;
 }

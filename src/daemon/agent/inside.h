@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "artifact/agent.h"
 #include "artifact/cache.h"
 #include "artifact/manifest.h"
 #include "base/arena.h"
@@ -33,9 +34,14 @@
 #define D_MEMBER_RAY_DIR "r"
 #define D_AGENT_MESSAGE_MAX 4096 /* bytes of a member's message: Ray's last lines fit */
 
+/* The installed executable's path, in the environment of an agent that runs from an artifact. */
+#define D_AGENT_INSTALLED "ASTRA_AGENT_INSTALLED"
+
 struct d_agent;
+struct d_choice;
 struct d_serve;
 struct d_tenants;
+struct d_upgrade;
 
 /* A piece of work in a pool, in its owner's object. */
 struct d_job {
@@ -172,6 +178,8 @@ struct d_agent {
     uint64_t oom_kills, members_started, members_failed, beats;
     struct d_job collect;
 
+    struct d_upgrade *upgrade;
+
     /* logs of members that ended */
     struct sys_timer ended_timer;
     struct d_job ended_look;
@@ -276,6 +284,32 @@ int d_leave_start(struct d_agent *a, const struct sys_addr *listens, struct a_er
 void d_leave_handle(struct d_agent *a, struct net_http_request *r);
 /* Until the node ends, empty or not; 0 = once it is empty. */
 uint64_t d_leave_left_ms(const struct d_agent *a);
+
+/* enter.c: from which artifact the agent runs. DATA/agent/HEX is an artifact's folder, owned by the caller.
+ */
+char *d_agent_tree(const char *data, const struct a_digest *artifact);
+/* Whether the executable is of an artifact's folder below `data` (a real path): of which. */
+bool d_agent_tree_of(const char *data, const char *executable, struct a_digest *ret);
+/* No file: nothing was chosen yet. */
+int d_choice_load(const char *data, struct d_choice *ret, struct a_error *reterr) A_MUST_CHECK;
+int d_choice_save(const char *data, const struct d_choice *c, struct a_error *reterr) A_MUST_CHECK;
+/* Before anything else of the agent: becomes the artifact that was chosen, or returns. `argv` as d_agent_main
+ * has it. */
+void d_enter(const struct d_agent_options *o, int argc, char **argv);
+/* After everything else: the installed executable starts in our place. Returns only when it failed. */
+void d_enter_again(const char *installed, int argc, char **argv);
+
+/* upgrade.c: going over to another artifact */
+int d_upgrade_start(struct d_agent *a, struct a_error *reterr) A_MUST_CHECK;
+void d_upgrade_take(struct d_agent *a, const struct wire_sl_upgrade *m);
+/* The artifact that we run from; zero: what was installed. */
+const struct a_digest *d_upgrade_own(const struct d_agent *a);
+void d_upgrade_attached(struct d_agent *a); /* tells what the last one came to */
+void d_upgrade_acked(struct d_agent *a);    /* the server took a beat, and so all that was said before it */
+bool d_upgrade_is_working(const struct d_agent *a);
+void d_upgrade_stop(struct d_agent *a);
+/* The path of the executable to start in our place, owned by the caller; NULL: the agent just ends. */
+char *d_upgrade_free(struct d_agent *a);
 
 /* logs.c */
 void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m);

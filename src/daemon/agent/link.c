@@ -149,6 +149,7 @@ static void welcome_take(struct d_agent *a, const struct wire_sl_welcome *m)
     d_identity_use_link(&a->identity, a->link);
     sys_log(INFO, "agent", "link.attached", "joined a server", SYS_STR("server", net_link_peer(a->link)),
             SYS_STR("store", m->store_id.s));
+    d_upgrade_attached(a);
     d_report_all(a);
     beat_fire(a);
 }
@@ -235,6 +236,12 @@ static void message_take(void *ctx, struct net_link *l, const struct wire_sl_mes
     case WIRE_SL_T_NODE_COMMAND:
         command_take(a, &m->node_command);
         break;
+    case WIRE_SL_T_UPGRADE:
+        d_upgrade_take(a, &m->upgrade);
+        break;
+    case WIRE_SL_T_BEAT_ACK:
+        d_upgrade_acked(a);
+        break;
     case WIRE_SL_T_OPEN_BULK:
         d_logs_open(a, &m->open_bulk);
         break;
@@ -296,6 +303,7 @@ static void hello_send(struct d_agent *a)
     h->exclusive = a->node.exclusive;
     if (!a_name_parse(a_view_str(sys_env_arch()), &h->arch))
         h->arch = (struct a_name){0};
+    h->artifact = *d_upgrade_own(a);
     h->incarnation = a->node.incarnation;
     h->attach = ++a->attach;
     h->boot_id = a->boot_id;

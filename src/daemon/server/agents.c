@@ -90,6 +90,7 @@ static struct d_agent *agent_new(struct d_peer *p, const struct wire_sl_hello *h
     a->node = h->node;
     a->peer = p;
     a->network = h->network;
+    a->artifact = h->artifact;
     text_copy(a->name, sizeof a->name, h->name);
     text_copy(a->version, sizeof a->version, h->version);
     a->n_labels = h->n_labels;
@@ -436,6 +437,9 @@ static bool speaks_for(const struct d_peer *p, const struct wire_sl_message *m)
     case WIRE_SL_T_UNIT_TOKEN_REPLY:
         node = &m->unit_token_reply.node;
         break;
+    case WIRE_SL_T_UPGRADE_STATUS:
+        node = &m->upgrade_status.node;
+        break;
     case WIRE_SL_T_EVENT:
         node = &m->event.node;
         break;
@@ -514,6 +518,9 @@ void d_agent_message(struct d_peer *p, const struct wire_sl_message *m)
         break;
     case WIRE_SL_T_UNIT_TOKEN_REPLY:
         d_ray_token_take(s, &m->unit_token_reply);
+        break;
+    case WIRE_SL_T_UPGRADE_STATUS:
+        d_upgrades_told(s, &m->upgrade_status);
         break;
     case WIRE_SL_T_EVENT:
         on_event(p, &m->event);

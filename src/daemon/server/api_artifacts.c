@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "daemon/server/api.h"
+#include "daemon/server/upgrades.h"
 #include "sys/file.h"
 #include "sys/sha256.h"
 
@@ -65,6 +66,12 @@ static int names_read(struct api_call *c, struct upload *u, struct a_error *rete
                       A_VIEW_ARG(c->params[1]));
     snprintf(u->name, sizeof u->name, A_VIEW_FMT, A_VIEW_ARG(name));
     snprintf(u->version, sizeof u->version, A_VIEW_FMT, A_VIEW_ARG(version));
+    if (d_upgrade_is_agent(&u->namespace, u->name) && (c->role < API_ADMIN || c->scope != NULL))
+        return a_fail(
+            reterr, -EACCES, A_CODE_FORBIDDEN,
+            "\"%s\" is a name of agents, which all namespaces share: it takes an admin's token that is "
+            "for no single namespace",
+            u->name);
     struct a_view digest = net_http_request_header(c->r, "x-astra-digest");
     if (digest.len > 0 && !a_digest_parse(digest, &u->expected))
         return a_fail(reterr, -EINVAL, A_CODE_INVALID, "X-Astra-Digest: \"" A_VIEW_FMT "\" is no sha256:HEX",

@@ -355,6 +355,11 @@ static void node_agent(const struct d_agent *agent, struct a_arena *arena, struc
                             a_arena_strndup(arena, agent->labels[i].key.ptr, agent->labels[i].key.len),
                             agent->labels[i].value);
     set_text(arena, v, "version", agent->version);
+    char hex[A_DIGEST_HEX + 1];
+    a_digest_hex(&agent->artifact, hex);
+    wire_value_set_string(arena, v, "artifact",
+                          a_digest_is_zero(&agent->artifact) ? NULL
+                                                             : a_arena_printf(arena, "sha256:%s", hex));
     wire_value_set(arena, v, "labels", labels);
     struct wire_value *identity = wire_value_new_object(arena);
     api_set_time(arena, identity, "notAfter", agent->peer->identity.not_after_ms);

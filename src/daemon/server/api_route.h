@@ -83,6 +83,12 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_BYTES };
       "Empty it, delete its pods, forget it") \
     X(EDS, POST, "/v3/discovery:endpoints", VIEW, JSON, DISCOVERY_REQUEST, DISCOVERY_RESPONSE, "", \
       "Endpoints of apps for Envoy (xDS v3, REST-JSON): NAMESPACE/APP or NAMESPACE/APP/APPLICATION") \
+    X(UPGRADE, GET, "/v1/upgrade", VIEW, NONE, NONE, UPGRADE, "", \
+      "The upgrade of agents: what was asked for last, and how far it is") \
+    X(UPGRADE_PUT, PUT, "/v1/upgrade", ADMIN, JSON, UPGRADE_INPUT, UPGRADE, "", \
+      "Agents are to run this version, or this artifact") \
+    X(UPGRADE_DELETE, DELETE, "/v1/upgrade", ADMIN, NONE, NONE, UPGRADE, "", \
+      "No more nodes are upgraded") \
     X(ORPHANS, GET, "/v1/orphans", VIEW, NONE, NONE, ORPHAN_LIST, "", \
       "What runs that the store does not know") \
     X(ORPHAN_ADOPT, POST, "/v1/orphans/{namespace}/{app}/adopt", ADMIN, NONE, NONE, APP, "", \

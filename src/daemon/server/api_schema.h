@@ -28,6 +28,7 @@
     X(KUBE_ACCESS, "KubernetesAccess") X(NAMED, "Named") \
     X(POOL, "Pool") X(POOL_LIST, "PoolList") X(POOL_INPUT, "PoolInput") X(POOL_SPEC, "PoolSpec") \
     X(POOL_STATUS, "PoolStatus") X(POOL_METADATA, "PoolMetadata") \
+    X(UPGRADE, "Upgrade") X(UPGRADE_NODE, "UpgradeNode") X(UPGRADE_INPUT, "UpgradeInput") \
     X(EVENT, "Event") X(EVENT_LIST, "EventList") \
     X(ORPHAN, "Orphan") X(ORPHAN_LIST, "OrphanList") X(ORPHAN_CLAIM, "OrphanClaim") \
     X(ORPHAN_RELEASED, "OrphanReleased") \

@@ -25,6 +25,7 @@ static const struct api_field node[] = {
     F("capacity", OBJECT, .of = API_SCHEMA_CAPACITY),
     F("free", OBJECT, .of = API_SCHEMA_CAPACITY, .doc = "capacity less claims"),
     F("version", STRING, OPTIONAL, NULLABLE),
+    F("artifact", STRING, OPTIONAL, NULLABLE, .doc = "that its agent runs from; null: what was installed"),
     F("labels", LABELS, OPTIONAL),
     F("identity", OBJECT, .of = API_SCHEMA_NODE_IDENTITY, OPTIONAL),
     F("used", OBJECT, .of = API_SCHEMA_CAPACITY, OPTIONAL, .doc = "really used; not in lists"),
@@ -144,6 +145,37 @@ static const struct api_field pool[] = {
     END,
 };
 
+static const char *const upgrade_states[] = {"NONE", "RUNNING", "DONE", "STOPPED", NULL};
+
+static const struct api_field upgrade[] = {
+    F("number", INT, .doc = "rises with each; 0 = nothing was asked for yet"),
+    F("state", WORD, .words = upgrade_states),
+    F("message", STRING, NULLABLE, .doc = "why it stopped"),
+    F("version", STRING, NULLABLE),
+    F("artifact", STRING, NULLABLE, .doc = "sha256:HEX; null: any of the version"),
+    F("cluster", STRING, NULLABLE, .doc = "null = all"),
+    F("pace", INT, .doc = "nodes at a time; 0 = a tenth of the cluster"),
+    F("downgrade", BOOL, .doc = "newer agents, too"),
+    F("created", TIME, NULLABLE),
+    F("nodes", COUNTS, .doc = "connected ones, by how they stand"),
+    F("underWay", LIST, .of = API_SCHEMA_UPGRADE_NODE),
+    F("failed", LIST, .of = API_SCHEMA_UPGRADE_NODE),
+    END,
+};
+
+static const struct api_field upgrade_node[] = {
+    F("id", STRING), F("name", STRING), F("cluster", STRING), F("message", STRING, NULLABLE), END,
+};
+
+static const struct api_field upgrade_input[] = {
+    F("version", STRING, OPTIONAL, .doc = "of artifacts agent-amd64, agent-arm64; without any, the newest"),
+    F("artifact", STRING, OPTIONAL, .doc = "sha256:HEX"),
+    F("cluster", STRING, OPTIONAL),
+    F("pace", INT, OPTIONAL),
+    F("downgrade", BOOL, OPTIONAL),
+    END,
+};
+
 static const struct api_field pool_status[] = {
     F("pods", INT, .doc = "all that count for max"),
     F("joined", INT),
@@ -170,6 +202,9 @@ const struct api_schema api_schemas_of_nodes[API_SCHEMA_COUNT] = {
     [API_SCHEMA_KUBE_CONDITION] = {.fields = kube_condition},
     [API_SCHEMA_KUBE_ACCESS] = {.fields = kube_access},
     [API_SCHEMA_NAMED] = {.fields = named},
+    [API_SCHEMA_UPGRADE] = {.fields = upgrade},
+    [API_SCHEMA_UPGRADE_NODE] = {.fields = upgrade_node},
+    [API_SCHEMA_UPGRADE_INPUT] = {.fields = upgrade_input},
     [API_SCHEMA_POOL] = {.fields = pool},
     [API_SCHEMA_POOL_LIST] = {.items = API_SCHEMA_POOL},
     [API_SCHEMA_POOL_METADATA] = {.fields = pool_metadata},

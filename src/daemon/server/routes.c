@@ -475,6 +475,7 @@ void d_gateway_attach(struct d_peer *p, const struct wire_sl_hello *h)
     g->peer = p;
     p->gateway = g;
     snprintf(g->name, sizeof g->name, A_VIEW_FMT, A_VIEW_ARG(h->name));
+    snprintf(g->version, sizeof g->version, A_VIEW_FMT, A_VIEW_ARG(h->version));
     snprintf(g->address, sizeof g->address, A_VIEW_FMT, A_VIEW_ARG(h->address));
     g->port = h->port;
     a_list_push_back(&s->gateways, &g->link);

@@ -243,6 +243,8 @@ static int data_open(struct server *s, struct a_error *reterr)
         rc = d_cluster_limits_load(s, reterr);
     if (rc == 0)
         rc = d_apps_load(s, reterr);
+    if (rc == 0)
+        rc = d_upgrades_load(s, reterr);
     return rc;
 }
 
@@ -306,6 +308,7 @@ static void server_deinit(struct server *s)
     d_api_stop(s);
     d_kube_stop(s);
     d_cluster_drains_stop(s);
+    d_upgrades_stop(s);
     d_peers_close(s);
     d_counts_stop(s);
     d_authority_close(s);

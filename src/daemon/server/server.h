@@ -142,6 +142,7 @@ struct d_agent {
     struct a_node_id node;
     struct d_peer *peer;
     char name[254], version[65];
+    struct a_digest artifact; /* that it runs from; zero: what was installed */
     struct a_name network;
     struct {
         struct a_view key, value;
@@ -158,7 +159,7 @@ enum d_peer_kind { D_PEER_NEW, D_PEER_AGENT, D_PEER_GATEWAY, D_PEER_BULK };
 struct d_gateway {
     struct a_list link; /* of server.gateways */
     struct d_peer *peer;
-    char name[254], address[254];
+    char name[254], address[254], version[65];
     uint16_t port;
     bool subscribed;
     bool holds_view; /* it has routes from before: they are not replaced until this server knows as much */
@@ -252,6 +253,7 @@ struct server {
     struct a_map cluster_limits;  /* struct d_cluster_limits, by name */
     struct d_kube *kube;          /* NULL: this server does not have the role */
     struct a_list cluster_drains; /* struct cluster_drain.link */
+    struct d_upgrades *upgrades;
 
     struct net_http_server *http;
     struct api *api; /* api.c */
@@ -548,6 +550,12 @@ int d_cluster_limits_load(struct server *s, struct a_error *reterr) A_MUST_CHECK
 void d_cluster_limits_deinit(struct server *s);
 /* Of the whole node and hour: its pool's price, else its cluster's; 0 = none is known. */
 double d_node_price(const struct server *s, const struct sl_resource_node *node);
+
+/* ---- upgrades.c: agents go over to another artifact; upgrades.h has the rest ---- */
+
+int d_upgrades_load(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+void d_upgrades_stop(struct server *s);
+void d_upgrades_told(struct server *s, const struct wire_sl_upgrade_status *m);
 
 /* ---- kube.c: the kube role ---- */
 
