@@ -6,7 +6,9 @@ import subprocess
 
 import kubeletlib
 import kubelib
+import podrunner
 import pytest
+import sitelib
 
 IMAGE = "astra.local/image:1"
 
@@ -68,3 +70,16 @@ def namespace(plane, request):
     kubelib.wait_for("its service account", lambda: plane.api.get("serviceaccounts", "default", name), 60)
     yield name
     plane.api.delete("namespaces", name)
+
+
+@pytest.fixture(scope="session")
+def sites(etcd, tmp_path_factory):
+    """Two clusters for tests of one app in both. They leave them as they found them; only the last one, test_two_clusters.py, may
+    take one away."""
+    why = podrunner.why_not()
+    if why:
+        pytest.skip(why)
+    folder = tmp_path_factory.mktemp("sites")
+    with sitelib.Site("east", folder, etcd, 2, kubelet=True) as east, sitelib.Site("west", folder, etcd, apart=True) as west:
+        yield {"east": east, "west": west}
+        assert [refused for site in (east, west) for node in site.nodes for refused in getattr(node, "refused", ())] == []

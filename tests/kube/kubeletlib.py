@@ -210,7 +210,9 @@ class Kubelet:
 
     def _start_containerd(self):
         network = {"cniVersion": "0.4.0", "name": self.network, "plugins": [{
-            "type": "ptp", "ipMasq": False, "ipam": {"type": "host-local", "subnet": self.subnet, "dataDir": str(self.folder / "ipam")},
+            "type": "ptp", "ipMasq": False, "ipam": {
+                "type": "host-local", "subnet": self.subnet, "dataDir": str(self.folder / "ipam"), "routes": [{"dst": "0.0.0.0/0"}],
+            },
         }]}  # fmt: skip
         (self.folder / "cni").mkdir()
         (self.folder / "cni" / "10-astra.conflist").write_text(json.dumps(network))

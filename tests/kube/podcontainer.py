@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import kubelib
+from podentry import LIBC, NEWNET, checked
 from podvolumes import NotYet, Unsupported, expand, only
 
 ENTRY = Path(__file__).with_name("podentry.py")
@@ -311,7 +312,8 @@ class Container:
                 if code != 0:
                     self.pod.note(f"{self.name} FailedPreStopHook {code} {output[-300:]}")
             else:
-                http_get(self, hook["httpGet"], 30)
+                with inside(self.pod.node.network):
+                    http_get(self, hook["httpGet"], 30)
         except Unsupported as error:
             self.pod.refuse(str(error))
         except (OSError, http.client.HTTPException) as error:
@@ -339,6 +341,20 @@ def port_of(container, port):
     if isinstance(port, int):
         return port
     return next(p["containerPort"] for p in container.spec.get("ports", ()) if p.get("name") == port)
+
+
+@contextlib.contextmanager
+def inside(network):
+    """This thread in the pods' network: the kubelet asks from within the node."""
+    if network is None:
+        yield
+        return
+    with open("/proc/thread-self/ns/net") as before, open(network) as pods:
+        checked(LIBC.setns(pods.fileno(), NEWNET), "join the pods' network")
+        try:
+            yield
+        finally:
+            checked(LIBC.setns(before.fileno(), NEWNET), "leave the pods' network")
 
 
 def http_get(container, spec, timeout_s):
@@ -381,14 +397,18 @@ class Probe:
         try:
             if "exec" in self.spec:
                 return self.container.exec(self.spec["exec"]["command"], timeout_s)[0] == 0
-            if "httpGet" in self.spec:
-                return 200 <= http_get(self.container, self.spec["httpGet"], timeout_s) < 400
-            given = self.spec["tcpSocket"]
-            address = given.get("host") or self.container.pod.ip, port_of(self.container, given["port"])
-            kubelib.socket.create_connection(address, timeout_s).close()
-            return True
+            with inside(self.container.pod.node.network):
+                return self._connect(timeout_s)
         except (OSError, http.client.HTTPException):
             return False
+
+    def _connect(self, timeout_s):
+        if "httpGet" in self.spec:
+            return 200 <= http_get(self.container, self.spec["httpGet"], timeout_s) < 400
+        given = self.spec["tcpSocket"]
+        address = given.get("host") or self.container.pod.ip, port_of(self.container, given["port"])
+        kubelib.socket.create_connection(address, timeout_s).close()
+        return True
 
     def _count(self, good):
         """Counts one answer and draws the consequence; True when this probe has no more to ask."""

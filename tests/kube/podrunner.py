@@ -8,8 +8,8 @@ KILL when the grace is over (2 s after a preStop that used it up), probes, resta
 killed when its processes together exceed its memory limit. Where the kubelet may be kind, this is not: a field it does not know
 fails the pod by name, an unknown image is never found, a forced deletion kills at once. The node uses a node's own credentials.
 
-The network is the host's (or `network`, a namespace's file); each pod has a loopback address of its own: what a pod binds it should
-bind there. node.history: (monotonic time, "namespace/pod", what happened). As root; why_not() says why it cannot run."""
+The network is the host's; each pod has a loopback address of its own: what a pod binds it should bind there. Or it is `network`, a
+X: (monotonic time, "namespace/pod", what happened). As root; why_not() says why it cannot run."""
 
 import contextlib
 import datetime
@@ -238,7 +238,7 @@ class PodRunner:
     """A node. `images`: name -> {"mounts": {target: source}, "masked": [paths under /usr], "entrypoint", "env", "path"}."""
 
     def __init__(
-        self, plane, name, images, capacity=None, labels=None, network=None, backoff_s=BACKOFF_S, taints=None, sync_s=60
+        self, plane, name, images, capacity=None, labels=None, network=None, backoff_s=BACKOFF_S, taints=None, sync_s=60, net=None
     ):
         self.plane, self.name, self.images, self.network, self.backoff_s, self.sync_s = (
             plane,
@@ -263,7 +263,7 @@ class PodRunner:
             threading.Event(),
             threading.Event(),
         )
-        self.net, self.used = f"127.{random.randrange(64, 250)}.{random.randrange(1, 250)}", 0
+        self.net, self.used = net or f"127.{random.randrange(64, 250)}.{random.randrange(1, 250)}", 0
         self.ip = "127.0.0.1"
 
     def note(self, key, what):

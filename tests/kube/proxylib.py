@@ -4,13 +4,15 @@
         config = control_plane.kubeconfig("somebody", token=control_plane.token("somebody"), server=proxy.url)
         proxy.answer(429, "GET .*/pods", retry_after=2, times=3)       # the next three answers
         proxy.answer(410, "watch /api/v1/.*pods")
+        proxy.slow(0.5, "PATCH .*/pods")                               # each of them waits so long before it is passed on
         proxy.lines("watch .*pods", repeat)                            # what its watches tell from now on
         proxy.cut("watch .*"); proxy.cut_in_line("watch .*"); proxy.stall("watch .*"); proxy.resume()
         proxy.refuse(); proxy.swallow(); proxy.heal()
 
 What is matched is a regular expression over "METHOD path?query"; of a watch the method reads "watch". It speaks HTTP/1.1 and TLS
 with a certificate of the cluster's own CA, and passes the client's Authorization on: clients present tokens, or `certificate` is
-used for all of them. proxy.requests: (monotonic time, what was asked, status, how it ended)."""
+used for all of them. proxy.requests: (monotonic time, what was asked, status, how it ended); proxy.writes: (what was asked, its body)
+of all that were not merely to read."""
 
 import contextlib
 import http.client
@@ -107,7 +109,7 @@ class _Stream:
 
 class Proxy:
     def __init__(self, plane, certificate=None):
-        self.plane, self.requests = plane, []
+        self.plane, self.requests, self.writes = plane, [], []
         self.lock, self.rules, self.transforms, self.streams = threading.RLock(), [], [], []
         self.mode, self.sockets = "pass", set()
         self.upstream = ssl.create_default_context(cafile=plane.authority.certificate)
@@ -139,6 +141,11 @@ class Proxy:
         """The next `times` requests of this kind (None: all until heal()) are answered here."""
         with self.lock:
             self.rules.append(_Rule(pattern, times, status=status, retry_after=retry_after, message=message))
+
+    def slow(self, seconds, pattern=".", times=None):
+        """The next `times` requests of this kind (None: all until heal()) wait before they are passed on."""
+        with self.lock:
+            self.rules.append(_Rule(pattern, times, delay_s=seconds))
 
     def lines(self, pattern, transform, times=None):
         """Watches of this kind that begin from now on."""
@@ -280,6 +287,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         is_watch = query.get("watch", ["false"])[0] in ("1", "true")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         proxy = self.server.proxy
+        if self.command != "GET":
+            with proxy.lock:
+                proxy.writes.append((f"{self.command} {self.path}", json.loads(body or b"null")))
         with proxy._noted(f"{'watch' if is_watch else self.command} {self.path}") as (stream, entry):
             try:
                 self._carry(proxy, stream, entry, body, is_watch)
@@ -292,7 +302,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         while proxy.mode == "swallow" and stream.end is None:
             time.sleep(POLL_S)
         rule = proxy._rule(proxy.rules, stream.asked)
-        if rule:
+        if rule and "delay_s" in rule:
+            time.sleep(rule["delay_s"])
+        elif rule:
             entry[2:] = [rule["status"], "by script"]
             return self._scripted(rule)
         connection = http.client.HTTPSConnection("127.0.0.1", proxy.plane.port, timeout=600, context=proxy.upstream)

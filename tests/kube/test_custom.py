@@ -4,10 +4,12 @@ import json
 import subprocess
 import time
 
+import fakeraylib
 import kubelib
 import pytest
 from kubelib import wait_for
-from test_role import ASTRA, NAMESPACE, SOON_S, World, fakeraylib, kubeconfig
+from rolelib import NAMESPACE, SOON_S, World, kubeconfig
+from uplib import ASTRA
 
 GROUP = "astra-ray.dev/v1alpha1"
 TEAM = "default"

@@ -94,6 +94,16 @@ def test_answers_by_script(proxy, status, header):
     assert [entry[2] for entry in proxy.asked("GET .*configmaps")] == [status, status, 200]
 
 
+def test_slow(proxy):
+    """It waits, and then is passed on; what was written is kept."""
+    proxy.slow(0.3, "POST .*configmaps", times=1)
+    began = time.monotonic()
+    proxy.api.create("configmaps", {"metadata": {"name": next(proxy.names)}})
+    assert time.monotonic() - began >= 0.3
+    asked, body = proxy.writes[-1]
+    assert asked == f"POST {MAPS}" and body["metadata"]["name"]
+
+
 def test_ends_cuts_and_cuts_in_a_line(proxy):
     for act, clean in ((proxy.end, True), (proxy.cut, False), (proxy.cut_in_line, False)):
         watcher = Watcher(proxy)

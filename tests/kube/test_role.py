@@ -2,96 +2,22 @@
 One platform has no room of its own: what is deployed goes into pods, or nowhere."""
 
 import json
-import ssl
-import subprocess
 import time
 import urllib.error
-import urllib.request
 
-import disasterlib
 import fakeraylib
 import kubelib
 import podrunner
 import pytest
 from kubelib import wait_for
-from uplib import ASTRA
-
-IMAGE = "astra.local/astra:1"
-NAMESPACE = "astra"
-SOON_S = 120  # on a machine that may be busy
-APPLY = {"mounts": {"/opt/astra/bin/astra": ASTRA}, "env": {"PATH": "/opt/astra/bin:/usr/bin:/bin"}}
-
-
-class World(disasterlib.World):
-    """A server, a gateway, and one node that is too small for anything."""
-
-    def __init__(self, folder, environment):
-        super().__init__(folder, environment)
-        for flag, value in (("--clusters", "1"), ("--nodes", "1"), ("--node-cpu", "100m"), ("--node-memory", "64Mi")):
-            self.flags[self.flags.index(flag) + 1] = value
-
-    @property
-    def join_address(self):
-        return f"127.0.0.1:{json.loads((self.data / 'run' / 'server.ready').read_text())['starlink']}"
-
-    def astra(self, *words, status=0, stdin=None):
-        done = subprocess.run(
-            [str(ASTRA), *map(str, words)], capture_output=True, text=True, timeout=60, env={**self.env}, input=stdin
-        )
-        assert done.returncode == status, f"astra {words}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    def metrics(self):
-        client = self.client()
-        request = urllib.request.Request(client["address"] + "/metrics", headers={"Authorization": "Bearer " + client["token"]})
-        with urllib.request.urlopen(request, context=ssl.create_default_context(cadata=client["ca"])) as answer:
-            return answer.read().decode()
-
-    def cluster(self, name="east"):
-        return self.api("GET", f"/clusters/{name}")
-
-    def conditions(self, name="east"):
-        return {c["type"]: c for c in self.cluster(name)["kubernetes"]["conditions"]}
-
-    def pool(self, name="small"):
-        return self.api("GET", f"/pools/{name}")
-
-    def wait_pool(self, what, check, name="small", timeout_s=SOON_S):
-        def checked():
-            status = self.pool(name)["status"]
-            return check(status) and status
-
-        try:
-            return self.wait(f"pool {name}: {what}", checked, timeout_s)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{json.dumps(self.api('GET', f'/pools/{name}')['status'])}") from None
-
-
-def pool(name="small", cluster="east", **spec):
-    return {
-        "apiVersion": "astra-ray.dev/v1alpha1",
-        "kind": "Pool",
-        "metadata": {"name": name},
-        "spec": {
-            "cluster": cluster,
-            "namespace": NAMESPACE,
-            "resources": {"cpu": 2, "memory": "4Gi", "ephemeralStorage": "10Gi"},
-            "min": 1,
-            "max": 4,
-            "grace": "30s",
-            **spec,
-        },
-    }
+from rolelib import APPLY, IMAGE, NAMESPACE, SOON_S, World, cluster_add, kubeconfig, manifests_apply, pool
 
 
 @pytest.fixture(scope="module")
 def own(etcd, tmp_path_factory):
     """A control plane that these tests may kill, with what `astra cluster manifests` prints."""
     with kubelib.ControlPlane("role", tmp_path_factory.mktemp("role"), etcd) as plane:
-        manifests = subprocess.run(
-            [str(ASTRA), "cluster", "manifests", "--kube-namespace", NAMESPACE], capture_output=True, text=True, check=True
-        )
-        plane.kubectl("apply", "-f", "-", stdin=manifests.stdout)
+        manifests_apply(plane)
         yield plane
 
 
@@ -114,22 +40,9 @@ def world(own, tmp_path_factory):
         world.end()
 
 
-def kubeconfig(plane, **options):
-    """Of the service account that the manifests make, with its namespace."""
-    token = plane.token("astra", NAMESPACE)
-    path = plane.kubeconfig("astra", token=token, **options)
-    document = json.loads(path.read_text())
-    document["contexts"][0]["context"]["namespace"] = NAMESPACE
-    path.write_text(json.dumps(document))
-    return path
-
-
 @pytest.fixture(scope="module")
 def added(own, node, world):
-    words = ("cluster", "add", "east", "--kubeconfig", kubeconfig(own), "--image", IMAGE, "--join-address", world.join_address)
-    said = world.astra(*words)
-    assert "east is known" in said
-    wait_for("the lease", lambda: world.conditions()["Owner"]["status"] == "True", SOON_S)
+    assert "east is known" in cluster_add(world, own, "east")
     return world
 
 
