@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/heap.h"
 #include "kube/pool_core.h"
 
@@ -70,10 +71,15 @@ static void text_copy(char *to, size_t size, struct a_view from)
     to[n] = '\0';
 }
 
+static uint64_t text_hash(struct a_view text)
+{
+    return a_hash_bytes(0, text.ptr, text.len);
+}
+
 struct slot *pool_slot_new(struct kube_pool *p, struct a_view name, enum slot_state state)
 {
-    struct slot *s = a_new(struct slot);
-    text_copy(s->name, sizeof s->name, name);
+    struct slot *s = a_alloc(sizeof *s + name.len + 1);
+    text_copy(s->name, name.len + 1, name);
     a_sm_init(&s->state, &table, state);
     a_map_put_str(&p->slots, &s->link, s->name);
     a_list_push_back(&p->order, &s->order);
@@ -162,7 +168,7 @@ static void slot_see(struct kube_pool *p, struct slot *s, const struct kube_row 
     const struct kube_pod *pod = kube_row_pod(row);
     enum slot_state seen = pod->deleted_s != 0 ? SLOT_ENDING : SLOT_SEEN;
     text_copy(s->uid, sizeof s->uid, kube_row_uid(row));
-    text_copy(s->template, sizeof s->template, kube_row_text(row, pod->template));
+    s->template = text_hash(kube_row_text(row, pod->template));
     if (s->state.state != (int)seen && s->state.state != SLOT_ENDING)
         a_sm_move(&s->state, (int)seen, s->name);
     if (pod->scheduled && !s->scheduled) {
@@ -322,8 +328,8 @@ static void spec_take(struct kube_pool *p, const struct kube_pool_event *e)
         text_set(&p->limit, e->spec.limit);
     p->surge = e->spec.surge > 0 ? e->spec.surge : A_MAX(e->spec.max / 10, POOL_SURGE_MIN);
     p->grace_ms = e->spec.grace_ms;
-    if (!a_view_is(e->spec.template, p->template)) {
-        text_copy(p->template, sizeof p->template, e->spec.template);
+    if (text_hash(e->spec.template) != p->template) {
+        p->template = text_hash(e->spec.template);
         p->failures = 0; /* of another template */
         p->create_next = 0;
     }
@@ -391,7 +397,7 @@ uint64_t kube_pool_deadline(const struct kube_pool *p)
         return A_NEVER;
     if (!p->dirty)
         return p->wake_at;
-    return A_MIN(p->wake_at, p->planned_at + POOL_PLAN_MS);
+    return A_MIN(p->wake_at, p->planned_at + POOL_PLAN_MS + p->slots.len / POOL_PLAN_PODS);
 }
 
 struct kube_pool_status kube_pool_status(const struct kube_pool *p)

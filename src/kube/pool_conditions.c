@@ -27,21 +27,13 @@ static bool condition_set(struct kube_pool *p, enum kube_pool_condition_type typ
     return true;
 }
 
-static uint32_t unschedulable_count(struct kube_pool *p)
-{
-    uint32_t n = 0;
-    pool_foreach_slot (s, p)
-        n += s->unschedulable && s->state.state == SLOT_SEEN;
-    return n;
-}
-
 bool pool_conditions_update(struct kube_pool *p)
 {
     char text[256];
     const struct kube_pool_status *st = &p->status;
     bool ready = st->joined >= p->min,
          full = p->have_spec && st->pods >= p->max && (p->max > 0 || p->limit != NULL), changed = false;
-    uint32_t waiting = unschedulable_count(p);
+    uint32_t waiting = p->unschedulable;
 
     snprintf(text, sizeof text, "%u of at least %u pods have joined%s%s", st->joined, p->min,
              p->refused != NULL ? ": " : "", p->refused != NULL ? p->refused : "");

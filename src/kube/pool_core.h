@@ -7,7 +7,8 @@
 #include "base/sm.h"
 #include "kube/pool.h"
 
-#define POOL_PLAN_MS 100 /* plans are at least so far apart: a burst of changes is planned for once */
+#define POOL_PLAN_MS 100  /* plans are at least so far apart: a burst of changes is planned for once; and */
+#define POOL_PLAN_PODS 10 /* a millisecond more for so many pods: a plan looks at all of them */
 #define POOL_UNCERTAIN_MS                                                                                    \
     90000 /* a request whose answer was lost may be carried out for so long: an API server ends it after 60  \
              s */
@@ -42,7 +43,8 @@ struct pool_node {
 struct slot {
     struct a_map_link link; /* by name */
     struct a_list order;    /* in the order in which they came */
-    char name[KUBE_POD_NAME_MAX + 1], uid[KUBE_UID_MAX + 1], template[KUBE_UID_MAX + 1];
+    char uid[KUBE_UID_MAX + 1];
+    uint64_t template; /* a hash of its label */
     struct a_sm state;
     struct pool_node *node;
     enum kube_phase phase;
@@ -57,6 +59,7 @@ struct slot {
     uint64_t create_at, delete_at, drain_at; /* not before */
     uint64_t uncertain_until;                /* an earlier request may still be carried out */
     uint64_t since;                          /* CREATED: the answer; SEEN: on a node since, 0 = on none */
+    char name[];
 };
 
 struct kube_pool {
@@ -70,11 +73,12 @@ struct kube_pool {
     uint64_t synced_at, calm_since, create_next;
     uint32_t min, max, surge, headroom, demand;
     uint64_t grace_ms;
-    char template[KUBE_UID_MAX + 1];
+    uint64_t template; /* a hash of the label of pods as they should be */
     unsigned failures;
     char *refused, *quota, *stale_reason; /* the server's words, or NULL */
     char *limit;                          /* why max is less than the pool's own, or NULL */
     struct kube_pool_status status;
+    uint32_t unschedulable;
     struct kube_pool_condition conditions[KUBE_CONDITION_COUNT];
     struct kube_pool_action *actions;
     size_t n_actions, cap_actions;
@@ -100,7 +104,7 @@ bool pool_conditions_update(struct kube_pool *p);
 
 static inline bool slot_is_outdated(const struct kube_pool *p, const struct slot *s)
 {
-    return s->state.state == SLOT_SEEN && !a_view_is(a_view_str(s->template), p->template);
+    return s->state.state == SLOT_SEEN && s->template != p->template;
 }
 
 /* It will never serve again. */

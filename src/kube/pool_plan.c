@@ -20,8 +20,9 @@ struct plan {
     uint32_t coming;   /* P4: not joined yet */
     uint32_t up, busy; /* with their agent; of these with a claim, or of which nothing certain is known */
     uint32_t draining, outdated, wanted;
-    uint32_t budget; /* P4: so many may be drained at once */
-    bool calm;       /* P4: no demand for long enough */
+    uint32_t joined, free, terminating, unschedulable; /* for people alone */
+    uint32_t budget;                                   /* P4: so many may be drained at once */
+    bool calm;                                         /* P4: no demand for long enough */
 };
 
 static void action_add(struct kube_pool *p, enum kube_pool_verb verb, struct slot *s)
@@ -73,9 +74,13 @@ static void slot_count(struct plan *plan, const struct slot *s)
     if (s->state.state ==
         SLOT_ENDING) { /* P6; but while its name may come up once more it holds its place (P1) */
         plan->pods += s->creating || !is_due(plan->p, s->uncertain_until);
+        plan->terminating++;
         return;
     }
     plan->pods++;
+    plan->joined += s->node != NULL && s->node->state != KUBE_NODE_LEFT;
+    plan->free += slot_is_free(s);
+    plan->unschedulable += s->unschedulable && s->state.state == SLOT_SEEN;
     plan->alive += !slot_is_leaving(s);
     plan->coming += slot_is_coming(s);
     plan->up += slot_is_up(s);
@@ -83,16 +88,6 @@ static void slot_count(struct plan *plan, const struct slot *s)
     plan->draining += s->drain_asked;
     plan->outdated += slot_is_outdated(plan->p, s) && !slot_is_leaving(s);
     plan->wanted += s->state.state == SLOT_WANTED;
-}
-
-static struct plan plan_begin(struct kube_pool *p)
-{
-    struct plan plan = {.p = p};
-    pool_foreach_slot (s, p)
-        slot_count(&plan, s);
-    plan.budget = A_MAX(plan.pods / 10, 1u);
-    plan.calm = p->demand == 0 && is_due(p, p->calm_since + POOL_CALM_MS);
-    return plan;
 }
 
 /* ---- what is due again ---- */
@@ -176,7 +171,9 @@ static bool is_waiting(const struct slot *s)
 static uint32_t waiting_dismiss(struct plan *plan, uint32_t n, bool outdated)
 {
     pool_foreach_slot (s, plan->p) {
-        if (n == 0 || !is_waiting(s) || (outdated && !slot_is_outdated(plan->p, s)))
+        if (n == 0)
+            break;
+        if (!is_waiting(s) || (outdated && !slot_is_outdated(plan->p, s)))
             continue;
         s->dismissed = true;
         plan->alive--;
@@ -204,7 +201,9 @@ static bool is_which(const struct plan *plan, const struct slot *s, enum which w
 static uint32_t some_drain(struct plan *plan, uint32_t n, enum which which)
 {
     pool_foreach_slot (s, plan->p) {
-        if (n == 0 || plan->draining >= plan->budget || !is_which(plan, s, which))
+        if (n == 0 || plan->draining >= plan->budget)
+            break;
+        if (!is_which(plan, s, which))
             continue;
         drain(plan, s);
         n--;
@@ -286,6 +285,8 @@ static uint32_t wish(const struct plan *plan)
 /* A node that we empty is as good as a new one, unless it is emptied for its template. */
 static void some_keep(struct plan *plan, uint32_t wanted)
 {
+    if (plan->draining == 0)
+        return;
     pool_foreach_slot (s, plan->p) {
         bool may = s->state.state == SLOT_SEEN && s->drain_asked && !s->deleting && !s->delete_taken &&
                    !slot_is_over(s) && !s->dismissed && s->node != NULL && s->node->state != KUBE_NODE_LEFT &&
@@ -350,6 +351,8 @@ static void wanted_step(struct plan *plan)
     uint32_t others = plan->alive - A_MIN(plan->wanted, plan->alive), taken = plan->pods - plan->wanted;
     uint32_t need = plan->calm ? base(plan) : wish(plan), room = p->max > taken ? p->max - taken : 0;
     uint32_t keep = need > others ? A_MIN(need - others, room) : 0;
+    if (plan->wanted == 0)
+        return;
     pool_foreach_slot (s, p) {
         if (s->state.state != SLOT_WANTED)
             continue;
@@ -370,35 +373,56 @@ static void wanted_step(struct plan *plan)
     }
 }
 
-static void status_set(struct kube_pool *p)
+/* What of each pod is due by itself, and then what it counts as: pods are many, and looked at once. */
+static struct plan plan_begin(struct kube_pool *p)
 {
-    struct plan now = plan_begin(p);
-    struct kube_pool_status st = {.pods = now.pods,
-                                  .coming = now.coming,
-                                  .draining = now.draining,
-                                  .outdated = now.outdated,
-                                  .failed = p->failures};
-    pool_foreach_slot (s, p) {
-        bool ending = s->state.state == SLOT_ENDING;
-        st.terminating += ending;
-        st.joined += !ending && s->node != NULL && s->node->state != KUBE_NODE_LEFT;
-        st.free += slot_is_free(s);
-    }
-    p->status = st;
-}
-
-void pool_plan(struct kube_pool *p)
-{
+    struct plan plan = {.p = p};
     pool_foreach_slot (s, p) {
         created_step(p, s);
         failure_step(p, s);
         delete_step(p, s);
         drain_step(p, s);
+        slot_count(&plan, s);
     }
-    struct plan plan = plan_begin(p);
+    plan.budget = A_MAX(plan.pods / 10, 1u);
+    plan.calm = p->demand == 0 && is_due(p, p->calm_since + POOL_CALM_MS);
+    return plan;
+}
+
+static bool is_as_begun(const struct plan *plan, const struct plan *begun)
+{
+    return plan->pods == begun->pods && plan->alive == begun->alive && plan->coming == begun->coming &&
+           plan->up == begun->up && plan->draining == begun->draining;
+}
+
+/* Counted again when the plan has changed something. */
+static void status_set(const struct plan *plan, const struct plan *begun)
+{
+    struct kube_pool *p = plan->p;
+    struct plan now = {.p = p};
+    if (is_as_begun(plan, begun))
+        now = *begun;
+    else
+        pool_foreach_slot (s, p)
+            slot_count(&now, s);
+    p->unschedulable = now.unschedulable;
+    p->status = (struct kube_pool_status){.pods = now.pods,
+                                          .joined = now.joined,
+                                          .free = now.free,
+                                          .coming = now.coming,
+                                          .draining = now.draining,
+                                          .terminating = now.terminating,
+                                          .outdated = now.outdated,
+                                          .failed = p->failures};
+}
+
+void pool_plan(struct kube_pool *p)
+{
+    const struct plan begun = plan_begin(p);
+    struct plan plan = begun;
     shrink(&plan);
     roll(&plan);
     grow(&plan);
     wanted_step(&plan);
-    status_set(p);
+    status_set(&plan, &begun);
 }

@@ -548,6 +548,22 @@ static void test_limited(void **state)
     assert_int_equal(kube_pool_held(w->pool), 2);
 }
 
+/* Counts are those that a plan leaves, not those with which it began; of many pods the next one comes later.
+ */
+static void test_plans(void **state)
+{
+    struct world *w = *state;
+    joined(w, 20, 20, 40, 1);
+    assert_int_equal(kube_pool_status(w->pool).joined, 20);
+    demand(w, 1);
+    w->now = A_MAX(w->now, kube_pool_deadline(w->pool));
+    step(w, (struct kube_pool_event){.type = KUBE_POOL_TICK});
+    assert_int_equal(kube_pool_status(w->pool).pods, 21);
+    assert_int_equal(kube_pool_status(w->pool).coming, 1);
+    demand(w, 2);
+    assert_int_equal(kube_pool_deadline(w->pool), w->now + 100 + 21 / 10);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -561,7 +577,7 @@ int main(void)
         TEST(test_roll),         TEST(test_shown_refused),
         TEST(test_roll_at_rest), TEST(test_joined_while_let_go),
         TEST(test_delete_again), TEST(test_headroom),
-        TEST(test_limited),
+        TEST(test_limited),      TEST(test_plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
