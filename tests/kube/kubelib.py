@@ -385,7 +385,7 @@ class ControlPlane:
             words += [f"--config={self.programs / 'stages.yaml'}", "--node-lease-duration-seconds=40", "--server-address="]
             self.kwok = Part("kwok", self.folder, words, env={**os.environ, "HOME": str(self.folder)}).start()
         names = [f"{prefix}-{n}" for n in range(count)]
-        room = {"cpu": cpu, "memory": memory, "pods": pods}
+        room = {"cpu": cpu, "memory": memory, "pods": pods, "ephemeral-storage": "1Ti"}
         for name in names:
             meta = {
                 "name": name,

@@ -198,6 +198,7 @@ def test_a_lost_key_is_told_and_nothing_is_lost(pooled, own):
 def test_metrics(pooled):
     text = pooled.metrics()
     assert 'astra_kube_pool_pods{pool="small",state="joined"}' in text
+    assert 'astra_kube_pool_pods{pool="small",state="known"}' in text
     assert 'astra_kube_cluster_owned{cluster="east"} 1' in text
 
 

@@ -67,7 +67,9 @@ static void objects_print(const struct d_kube *k, struct a_buf *b)
 
 static void pools_print(const struct d_kube *k, struct a_buf *b)
 {
-    a_metric_head(b, "astra_kube_pool_pods", "gauge", "Pods of a pool, by state; states overlap");
+    a_metric_head(
+        b, "astra_kube_pool_pods", "gauge",
+        "Pods of a pool, by state; states overlap. known: at this moment, the others: at the last plan");
     a_map_foreach (l, &k->pools) {
         const struct d_kube_pool *p = a_map_entry(l, struct d_kube_pool, link);
         if (p->core == NULL)
@@ -76,9 +78,10 @@ static void pools_print(const struct d_kube *k, struct a_buf *b)
         const struct {
             const char *state;
             uint32_t n;
-        } rows[] = {{"all", s.pods},         {"joined", s.joined},     {"free", s.free},
-                    {"coming", s.coming},    {"draining", s.draining}, {"terminating", s.terminating},
-                    {"outdated", s.outdated}};
+        } rows[] = {{"all", s.pods},          {"joined", s.joined},
+                    {"free", s.free},         {"coming", s.coming},
+                    {"draining", s.draining}, {"terminating", s.terminating},
+                    {"outdated", s.outdated}, {"known", (uint32_t)kube_pool_count(p->core)}};
         for (size_t i = 0; i < A_ARRAY_SIZE(rows); i++)
             a_buf_addf(b, "astra_kube_pool_pods{pool=\"%s\",state=\"%s\"} %u\n", p->spec.name.s,
                        rows[i].state, rows[i].n);
