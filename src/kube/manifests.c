@@ -23,6 +23,8 @@ static const struct rule rules[] = {
     {"coordination.k8s.io", "leases", NULL, {"get", "create", "update"}},
     {"networking.k8s.io", "networkpolicies", NULL, {"create", "patch", "delete"}},
     {"policy", "poddisruptionbudgets", NULL, {"create", "patch", "delete"}},
+    {"", "services", NULL, {"get", "list", "create", "patch", "delete"}},
+    {"discovery.k8s.io", "endpointslices", NULL, {"list", "create", "patch", "delete"}},
 };
 
 /* In all namespaces: who applies an App or a Pool chooses where. Patched are the finalizer and the status. */

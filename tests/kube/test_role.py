@@ -144,6 +144,60 @@ def test_guards_stand_beside_the_pods(pooled, own):
     wait_for("a budget that lets one go", budget, SOON_S)
 
 
+def slices(plane, name="app"):
+    return plane.api.list("endpointslices", NAMESPACE, labelSelector=f"kubernetes.io/service-name={name}")
+
+
+def addresses(plane, name="app"):
+    return sorted(a for s in slices(plane, name) for e in s["endpoints"] or [] for a in e["addresses"])
+
+
+@pytest.fixture(scope="module")
+def exposed(pooled):
+    """Two gateways more, with addresses that a slice may name."""
+    data = pooled.data
+    processes = []
+    for i in (1, 2):
+        words = ["gateway", "--server", pooled.join_address, "--token-file", data / "server" / "join.token", "--listen", "127.0.0.1:0"]
+        words += ["--admin", "127.0.0.1:0", "--address", f"10.77.0.{i}{(':8080', '')[i - 1]}", "--access-log", "off", "--name", f"beside-{i}"]
+        processes.append(subprocess.Popen([str(ASTRA), *map(str, words)], env=pooled.env))
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_an_app_is_found_by_its_name(pooled, own, exposed):
+    """A Service without a selector, slices that name the gateways; a stranger's Service is left alone; a server that starts again
+    puts back what somebody took away, and takes out who is gone."""
+    theirs = own.api.create("services", {"metadata": {"name": "taken"}, "spec": {"ports": [{"port": 80}]}}, NAMESPACE)
+    pooled.put_app("taken", pooled.spec("taken", units=0))
+    wait_for("the gateways", lambda: addresses(own) == ["10.77.0.1", "10.77.0.2"], SOON_S)
+    service = own.api.get("services", "app", NAMESPACE)
+    assert service["spec"]["clusterIP"] == "None" and "selector" not in service["spec"]
+    found = slices(own)
+    assert {s["ports"][0]["port"] for s in found if s["endpoints"][0]["addresses"] == ["10.77.0.1"]} == {8080}
+    for s in found:
+        assert s["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] == "astra-ray.dev"
+        assert s["endpoints"][0]["conditions"] == {"ready": True, "serving": True, "terminating": False}
+        assert s["ports"][0]["name"] == "http"
+    wait_for("to be told", lambda: pooled.conditions()["Exposed"]["reason"] == "NameTaken", SOON_S)
+    assert own.api.get("services", "taken", NAMESPACE)["metadata"]["uid"] == theirs["metadata"]["uid"] and slices(own, "taken") == []
+    assert "astra-ray.dev/installation" not in own.api.get("services", "taken", NAMESPACE)["metadata"].get("labels", {})
+    pooled.delete("taken")
+    before = slices(own)
+    own.api.delete("services", "app", NAMESPACE)
+    exposed[1].kill()
+    pooled.kill_and_see_again("server")
+    wait_for("the one that is left", lambda: addresses(own) == ["10.77.0.1"], SOON_S)
+    assert own.api.get("services", "app", NAMESPACE)  # it comes before its slices
+    wait_for("no more writes", lambda: pooled.conditions()["Exposed"]["reason"] == "UpToDate", SOON_S)
+    (kept,) = slices(own)
+    assert kept["metadata"]["uid"] in {s["metadata"]["uid"] for s in before}  # its place is kept
+
+
 def test_a_deleted_pod_leaves_routing_first(pooled, own, node):
     """Out of routing before its first process stops, replaced, and no request fails."""
     units = {unit["name"]: unit for unit in pooled.units("app")}
@@ -213,4 +267,5 @@ def test_a_pool_shrinks_when_idle_and_goes(pooled, own):
     wait_for("its pods to be gone", lambda: own.api.list("pods", NAMESPACE) == [], SOON_S)
     for kind in ("networkpolicies", "poddisruptionbudgets"):
         assert own.api.get(kind, "astra-small", NAMESPACE) is None, kind
+    assert own.api.get("services", "app", NAMESPACE) is None and slices(own) == []
     pooled.astra("cluster", "rm", "east")

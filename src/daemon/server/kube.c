@@ -445,6 +445,7 @@ int d_kube_start(struct server *s, struct a_error *reterr)
     s->kube = k;
     k->clusters.seed = sys_random_seed();
     a_list_init(&k->checks);
+    d_kube_expose_begin(k);
     names_set(k);
     int rc = key_open(k, reterr);
     if (rc == 0)
@@ -462,6 +463,7 @@ void d_kube_stop(struct server *s)
     if (k == NULL)
         return;
     sys_timer_clear(&k->demand);
+    d_kube_expose_end(k);
     d_kube_checks_stop(s);
     a_map_foreach (l, &k->pools)
         pool_free(a_map_entry(l, struct d_kube_pool, link));

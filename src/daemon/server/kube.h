@@ -31,10 +31,18 @@ struct d_kube {
     struct a_map nodes;    /* struct d_kube_node, by id */
     struct a_list checks;  /* of credentials, under way: kube_check.c */
     struct sys_timer demand;
+    struct a_list gateways; /* that Services name: kube_expose.c */
+    struct sys_timer look;
     uint64_t errors; /* answers of API servers that were none of those hoped for */
 };
 
-enum d_kube_condition_type { D_KUBE_UNLOCKED, D_KUBE_REACHABLE, D_KUBE_OWNER, D_KUBE_CONDITION_COUNT };
+enum d_kube_condition_type {
+    D_KUBE_UNLOCKED,
+    D_KUBE_REACHABLE,
+    D_KUBE_OWNER,
+    D_KUBE_EXPOSED,
+    D_KUBE_CONDITION_COUNT
+};
 
 struct d_kube_condition {
     bool status;
@@ -104,6 +112,7 @@ struct d_kube_follow {
     struct net_web_call *secret; /* the join token on its way */
     bool secret_done;
     struct sys_timer secret_timer;
+    struct d_kube_expose *expose;
 };
 
 #define D_KUBE_GUARDS 2
@@ -307,6 +316,17 @@ const char *d_kube_speaks_for_pool(const struct d_kube_pool *p);
 /* Objects that are known, and those of them that are not accepted (yet). */
 void d_kube_custom_counts(const struct d_kube_cluster *c, enum d_kube_custom_kind_id kind, size_t *ret_all,
                           size_t *ret_refused);
+
+/* ---- kube_expose.c: Services and EndpointSlices of a namespace with pools ---- */
+
+void d_kube_expose_begin(struct d_kube *k);
+void d_kube_expose_end(struct d_kube *k);
+struct d_kube_expose *d_kube_expose_new(struct d_kube_follow *f);
+void d_kube_expose_free(struct d_kube_expose *x);
+/* This server owns the cluster now. */
+void d_kube_expose_owned(struct d_kube_expose *x);
+/* No pool needs it any more, and nothing of it is left. */
+bool d_kube_expose_is_gone(const struct d_kube_expose *x);
 
 /* ---- kube_demand.c ---- */
 

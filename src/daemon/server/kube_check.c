@@ -29,6 +29,15 @@ static const struct right {
     {"policy", "poddisruptionbudgets", "create", NULL},
     {"policy", "poddisruptionbudgets", "patch", NULL},
     {"policy", "poddisruptionbudgets", "delete", NULL},
+    {"", "services", "get", NULL},
+    {"", "services", "list", NULL},
+    {"", "services", "create", NULL},
+    {"", "services", "patch", NULL},
+    {"", "services", "delete", NULL},
+    {"discovery.k8s.io", "endpointslices", "list", NULL},
+    {"discovery.k8s.io", "endpointslices", "create", NULL},
+    {"discovery.k8s.io", "endpointslices", "patch", NULL},
+    {"discovery.k8s.io", "endpointslices", "delete", NULL},
 };
 
 struct check {

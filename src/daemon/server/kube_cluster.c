@@ -9,8 +9,10 @@
 #include "sys/log.h"
 #include "sys/seal.h"
 
-static const char *const condition_names[] = {
-    [D_KUBE_UNLOCKED] = "Unlocked", [D_KUBE_REACHABLE] = "Reachable", [D_KUBE_OWNER] = "Owner"};
+static const char *const condition_names[] = {[D_KUBE_UNLOCKED] = "Unlocked",
+                                              [D_KUBE_REACHABLE] = "Reachable",
+                                              [D_KUBE_OWNER] = "Owner",
+                                              [D_KUBE_EXPOSED] = "Exposed"};
 
 const char *d_kube_condition_name(enum d_kube_condition_type type)
 {

@@ -121,6 +121,7 @@ static void secret_send(void *ctx)
 
 void d_kube_follow_owned(struct d_kube_follow *f)
 {
+    d_kube_expose_owned(f->expose);
     f->secret_done = false; /* the CA, and with it the pin, may be another one */
     secret_send(f);
     pools_tell(f, KUBE_POOL_TICK, "");
@@ -140,6 +141,7 @@ struct d_kube_follow *d_kube_follow_get(struct d_kube_cluster *c, const char *na
     f->cluster = c;
     f->namespace = a_strdup(namespace);
     a_list_push_back(&c->follows, &f->link);
+    f->expose = d_kube_expose_new(f);
     d_kube_stream_start(&f->stream, c,
                         &(struct d_kube_stream_options){
                             .kind = &kube_kind_pod,
@@ -161,6 +163,7 @@ void d_kube_follow_free(struct d_kube_follow *f)
     if (f->secret != NULL)
         net_web_call_cancel(f->secret);
     sys_timer_clear(&f->secret_timer);
+    d_kube_expose_free(f->expose);
     a_list_remove(&f->link);
     a_free(f->namespace);
     a_free(f);

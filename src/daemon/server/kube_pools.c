@@ -132,7 +132,8 @@ static bool is_over(const struct d_kube_pool *p)
 {
     const struct d_kube_follow *f = d_kube_follow_of(p);
     return p->deleting && f != NULL && kube_watch_is_synced(f->stream.core) &&
-           kube_pool_count(p->core) == 0 && a_list_empty(&p->requests) && d_kube_guards_are_gone(p);
+           kube_pool_count(p->core) == 0 && a_list_empty(&p->requests) && d_kube_guards_are_gone(p) &&
+           d_kube_expose_is_gone(f->expose);
 }
 
 static void timer_set(struct d_kube_pool *p)
