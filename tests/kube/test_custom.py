@@ -148,14 +148,16 @@ def test_definitions_of_before(applied, world):
 
 
 def test_what_is_wrong_is_told_and_nothing_changes(applied, world):
-    apply(applied, document(world, units=2, code={"artifact": "none@1"}))
+    units = world.app("app")["units"]["ready"]
+    apply(applied, document(world, units=units, code={"artifact": "none@1"}))
     told = accepted(applied, "app", "Invalid")
     assert 'no artifact "none@1"' in told["message"] and told["status"] == "False"
-    assert world.app("app")["revision"] == 1 and world.app("app")["units"]["ready"] == 2
+    assert world.app("app")["revision"] == 1 and world.app("app")["units"]["ready"] == units
     waited = "wait", "--for=condition=Available", "apps.astra-ray.dev/app", "-n", TEAM, "--timeout=1s"
-    with pytest.raises(RuntimeError):  # what serves is of the generation before
+    with pytest.raises(RuntimeError) as over:  # what serves is of the generation before
         applied.kubectl(*waited)
-    apply(applied, document(world, units=2))
+    assert "timed out" in str(over.value)
+    apply(applied, document(world, units=units))
     accepted(applied, "app", "Accepted")
     applied.kubectl(*waited[:-1], f"--timeout={SOON_S}s", timeout_s=2 * SOON_S)
     assert world.app("app")["revision"] == 1
@@ -166,8 +168,9 @@ def test_nobody_else_changes_it(applied, world):
     for words in (("scale", "app", "--units", "1"), ("delete", "app")):
         assert "comes from the Kubernetes cluster east" in world.astra(*words, status=1)
     settled(applied)
+    ready = applied.api.get("apps", "app", TEAM)["status"]["units"]["ready"]
     applied.api.patch("apps", "app", {"status": {"units": {"ready": 99}}}, TEAM, sub="status")
-    wait_for("the truth", lambda: applied.api.get("apps", "app", TEAM)["status"]["units"]["ready"] == 2, SOON_S)
+    wait_for("the truth", lambda: applied.api.get("apps", "app", TEAM)["status"]["units"]["ready"] == ready, SOON_S)
 
 
 def test_a_server_that_starts_again_writes_nothing(applied, world):
