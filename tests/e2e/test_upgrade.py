@@ -40,7 +40,7 @@ def versions(world):
 
 
 def upgrade(world, *words, status=0):
-    done = world.run("upgrade", *words, "-o", "json", timeout_s=120)
+    done = world.run("upgrade", *words, "-o", "json", timeout_s=200)
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout) if done.stdout else done.stderr
 
@@ -58,7 +58,7 @@ def test_agents_are_upgraded_in_place(disaster_world, tmp_path):
             pushed = json.loads(world.run("upgrade", "push", rebuilt(tmp_path / "old", OLD), "-o", "json").stdout)
             assert pushed["version"] == OLD and pushed["platform"] == "linux-x86_64"
             assert "--downgrade" in upgrade(world, "--version", OLD, status=1)
-            done = upgrade(world, "--version", OLD, "--downgrade", "--wait", "--timeout", "60s")
+            done = upgrade(world, "--version", OLD, "--downgrade", "--wait", "--timeout", "180s")
             assert done["state"] == "DONE" and done["nodes"]["upgraded"] == 6
         assert traffic.failed == [] and traffic.sent > 100
         assert versions(world) == [OLD] * 6 and processes(world) == before
