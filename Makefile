@@ -52,6 +52,13 @@ demo: setup
 	@$(MAKE) -s all
 	@RETRY=$(RETRY) $(BUILD)/venv/bin/python tools/demo
 
+# One app over two real Kubernetes clusters: docs/operate/kubernetes.md is walked through under traffic, and clusters fail. RAY=stand-in
+# takes a minute.
+demo-kube: setup
+	@$(MAKE) -s all
+	@tools/kube-setup
+	@RAY=$(RAY) $(BUILD)/venv/bin/python tools/demo-kube
+
 # Endpoints and units come and go under load, units on Ray are killed, disasters happen to Ray. make soak PHASES=churn MINUTES=5 runs one
 # part, PHASES=search MINUTES=120 looks at ever new seeds and inputs (tools/soak --help).
 soak: setup
@@ -94,4 +101,4 @@ fmt:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-fuzz build-cov
 
-.PHONY: all setup demo test test-kube lint sanitize fuzz sim soak fresh bench image manifests install docs pictures fmt clean
+.PHONY: all setup demo demo-kube test test-kube lint sanitize fuzz sim soak fresh bench image manifests install docs pictures fmt clean
