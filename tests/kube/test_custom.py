@@ -51,8 +51,10 @@ def added(world, plane, name):
 
 
 @pytest.fixture(scope="module")
-def east(world, plane):
-    yield added(world, plane, "east")
+def east(world, etcd, tmp_path_factory):
+    """A control plane without anybody else's objects: all of them would be followed."""
+    with kubelib.ControlPlane("custom", tmp_path_factory.mktemp("custom-east"), etcd) as plane:
+        yield added(world, plane, "east")
 
 
 def document(world, name="app", **spec):

@@ -2,6 +2,7 @@
 One platform has no room of its own: what is deployed goes into pods, or nowhere."""
 
 import json
+import subprocess
 import time
 import urllib.error
 
