@@ -4,10 +4,8 @@ import json
 import subprocess
 import sys
 
-from _peers import ASTRA, ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from starlink import Message, Server  # noqa: E402
+from _peers import ASTRA
+from starlink import Message, Server
 
 APP = {"namespace": "default", "name": "noop"}
 

@@ -10,7 +10,7 @@ import threading
 from _peers import ASTRA, ROOT
 
 os.environ["ASTRA"] = str(ASTRA)
-sys.path[:0] = [str(ROOT / "tests" / "kube"), str(ROOT / "tests" / "e2e"), str(ROOT / "tools")]
+sys.path.insert(0, str(ROOT / "tests" / "kube"))
 import kubeapi  # noqa: E402
 import kubelib  # noqa: E402
 

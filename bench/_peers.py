@@ -1,5 +1,6 @@
 """Programs to compare with, from Debian's packages, unpacked under build/bench/peers and never installed: no service is started
-and nothing of the machine is changed. And what the benchmarks that run them share: pinning, counting CPU time, wrk."""
+and nothing of the machine is changed. And what benchmarks share: pinning, counting CPU time, wrk, and where the tests' and tools'
+libraries are found."""
 
 import hashlib
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bench"
 ASTRA = ROOT / "build" / "src" / "astra"
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tools")]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

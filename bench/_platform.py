@@ -4,15 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from _peers import ASTRA, ROOT, WORK
-
-sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tools")]
-from agentlib import tar_zst  # noqa: E402
-from demolib.world import moments, wall_seconds  # noqa: E402,F401
-from platformlib import Platform  # noqa: E402
-from proclib import kill, members  # noqa: E402,F401
+from agentlib import tar_zst
+from platformlib import Platform
 
 os.environ["ASTRA"] = str(ASTRA)
 REQUIREMENTS = "ray[serve]==2.60.0\n"

@@ -17,8 +17,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from _platform import CODE, members, platform, spec, unpacked
+from _platform import CODE, platform, spec, unpacked
 from _rows import row
+from proclib import members
 
 READY_S = 180
 

@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 
 from _peers import ASTRA
-from _platform import kill, members, wall_seconds
 from _rows import row
+from demolib.world import wall_seconds
 from disasterlib import World
 from fakeraylib import environment
 from platformlib import Traffic
-from proclib import wait_for
+from proclib import kill, members, wait_for
 
 GATEWAYS = 4
 SLOW_BYTES, SLOW_STEP_S = 64, 64 / 8192

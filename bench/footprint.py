@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from _peers import cpu_seconds
-from _platform import members
 from _rows import row
 from disasterlib import World
 from fakeraylib import environment
+from proclib import members
 
 REST_S = 30
 

@@ -16,7 +16,6 @@ they are stored, repeated texts kept once, memory of the first list given back.
 import argparse
 import contextlib
 import json
-import os
 import queue
 import random
 import ssl

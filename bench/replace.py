@@ -12,8 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from _platform import kill, members, moments, platform, spec, wall_seconds
+from _platform import platform, spec
 from _rows import row
+from demolib.world import moments, wall_seconds
+from proclib import kill, members
 
 
 def say(text):

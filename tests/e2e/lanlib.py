@@ -22,13 +22,13 @@ ip link set lo up
 ip route del local 127.0.0.0/8 dev lo table local
 ip route replace local 127.0.0.1 dev lo table local
 """
-RULES = f"""
-table inet cut {{
-  set wires {{ type ifname; }}
-  chain in {{ type filter hook input priority 0; iifname @wires drop; }}
-  chain out {{ type filter hook output priority 0; oifname @wires drop; }}
-  chain forward {{ type filter hook forward priority 0; iifname @wires drop; oifname @wires drop; }}
-}}
+RULES = """
+table inet cut {
+  set wires { type ifname; }
+  chain in { type filter hook input priority 0; iifname @wires drop; }
+  chain out { type filter hook output priority 0; oifname @wires drop; }
+  chain forward { type filter hook forward priority 0; iifname @wires drop; oifname @wires drop; }
+}
 """
 
 

@@ -10,7 +10,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from proclib import kill, members, wait_for  # noqa: F401 - some have them from here
+from proclib import wait_for
 from uplib import Up
 
 SLOW_S = 240  # until a unit is READY: a Ray start takes 10 to 25 s of CPU, and the machine may be busy

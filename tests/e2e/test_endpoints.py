@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from playlib import Platform, wait_for
-from test_api import APP, ASTRA, Api, app_doc, deploy, put_env, wait_ready
+from test_api import APP, ASTRA, Api, app_doc, deploy, wait_ready
 
 EDS = "/v3/discovery:endpoints"
 TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"

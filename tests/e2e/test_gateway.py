@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from gateway_world import REFUSAL, Client, Gone, Replica, World, until
+from gateway_world import REFUSAL, Gone, Replica, World, until
 from starlink import Message, Server, decode
 
 

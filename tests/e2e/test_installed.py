@@ -97,7 +97,7 @@ def read_by_both(machine, units):
     """Reads the page and single lines, until each unit has read some. Returns unit -> inferences that its answers told of."""
     from score import score
 
-    told, pages, lines = defaultdict(Counter), set(), crops()[:4]
+    told, pages, lines, unit = defaultdict(Counter), set(), crops()[:4], None
     for turn in range(40):
         unit, answer = read(machine, "imageTextN.png" if turn < 2 or unit not in pages else lines[turn % 4][0].name)
         told[unit].update(answer["inferences"])

@@ -52,7 +52,7 @@ def test_top(platform, api, unit):
     wait_for(lambda: top(api)["inFlight"] == 3)
 
     text = platform.astra("top", "--once").stdout
-    assert re.search(rf"^default/tiny +1/1 ready +10\.0 +\S+ms +\d+ms +0\.3 +0\.7 +3 +\d", text, re.M), text
+    assert re.search(r"^default/tiny +1/1 ready +10\.0 +\S+ms +\d+ms +0\.3 +0\.7 +3 +\d", text, re.M), text
     assert re.search(rf"^  {unit} +READY +10\.0 ", text, re.M), text
     assert unit not in platform.astra("top", "--once", "--apps").stdout
     assert platform.json("top")["items"][0]["name"] == "tiny"

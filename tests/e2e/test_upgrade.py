@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 from agentlib import tar_zst
-from platformlib import members
-from uplib import ASTRA, wait_for
+from proclib import members, wait_for
+from uplib import ASTRA
 
 VERSION = subprocess.run([ASTRA, "version", "--client"], capture_output=True, text=True, check=True).stdout.split()[1]
 OLD = VERSION.rsplit(".", 2)[0] + ".0.9"  # of the minor release before

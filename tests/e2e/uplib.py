@@ -6,7 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from proclib import marked, start_time, wait_for  # noqa: F401 - some have it from here
+from proclib import marked, start_time
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRA = Path(os.environ.get("ASTRA", ROOT / "build" / "src" / "astra"))

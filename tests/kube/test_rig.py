@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import kubeapi
-import kubeletlib
 import kubelib
 import podcontainer
 import podrunner

@@ -11,7 +11,8 @@ import kubelib
 import podrunner
 import pytest
 from kubelib import wait_for
-from rolelib import APPLY, IMAGE, NAMESPACE, SOON_S, World, cluster_add, kubeconfig, manifests_apply, pool
+from rolelib import APPLY, IMAGE, NAMESPACE, SOON_S, World, cluster_add, manifests_apply, pool
+from uplib import ASTRA
 
 
 @pytest.fixture(scope="module")

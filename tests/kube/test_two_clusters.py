@@ -8,7 +8,6 @@ import re
 import threading
 import time
 
-import disasterlib
 import fakeraylib
 import proxylib
 import pytest

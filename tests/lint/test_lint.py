@@ -183,6 +183,21 @@ def test_purity_accepts_what_lies_below(tree):
     assert check_purity.check(root, root / "build") == ([], ["base", "wire"])
 
 
+@pytest.mark.parametrize(
+    "code, found",
+    [
+        ("import os\n", "F401"),
+        ("def f():\n    return nobody\n", "F821"),
+        ("from os import getcwd\n\n\ndef f():\n    getcwd = getcwd()\n    return getcwd\n", "F8"),
+        ("import os\n\nprint(os.sep)\n", None),
+    ],
+)
+def test_names_finds(tmp_path, code, found):
+    (tmp_path / "a.py").write_text(code)
+    done = subprocess.run([sys.executable, ROOT / "tools" / "check_names.py", tmp_path / "a.py"], capture_output=True, text=True)
+    assert (done.returncode != 0) == (found is not None) and (found or "") in done.stdout, done.stdout
+
+
 def test_tidy_finds_a_planted_bug(tmp_path):
     """The real .clang-tidy sees a null dereference and a comparison of a value with itself."""
     (tmp_path / "a.c").write_text("int f(int *p)\n{\n    if (p == 0)\n        return *p;\n    return *p == *p;\n}\n")

@@ -177,9 +177,9 @@ class Course:
         names = {unit["name"] for unit in self.world.api("GET", "/units")["items"]}
 
         def strange():
-            claims = {claim["unit"] for node in self.world.api("GET", "/nodes")["items"] for claim in node["claims"]}
+            held = {claim["unit"] for node in self.world.api("GET", "/nodes")["items"] for claim in node["claims"]}
             running = {word.split("/")[1] for _, word in claims()} & self.tracker.known  # others run on this host
-            return sorted((claims | running) - names), [unit for unit in names if not members(unit)], self.world.zombies()
+            return sorted((held | running) - names), [unit for unit in names if not members(unit)], self.world.zombies()
 
         with contextlib.suppress(TimeoutError):
             wait_for("units that are gone to be gone", lambda: not any(strange()), 30, 1)
