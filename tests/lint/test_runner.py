@@ -132,7 +132,7 @@ def test_what_runs_behind_is_no_leftover(behind):
         assert sleepers(2) and len(pids) == 2
         process = module.BEHIND.process
         module.BEHIND.stop()
-        assert process.returncode == -signal.SIGINT
+        assert process.returncode == -signal.SIGTERM
     finally:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

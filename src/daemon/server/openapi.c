@@ -20,6 +20,7 @@ static const struct parameter parameters[] = {
     {"deadline", "string", "a duration: for drains, how long requests may take to finish"},
     {"dryRun", "boolean", "check only"},
     {"check", "boolean", "false: store without asking the cluster's API server first"},
+    {"force", "boolean", "with the pools that are in it still"},
     {"unit", "string", "of this unit only"},
     {"member", "string", "of this member only"},
     {"file", "string", "one of the member's log files"},
