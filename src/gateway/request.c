@@ -541,7 +541,7 @@ void gw_endpoint_abandon(struct gw *gw, struct gw_endpoint *e, uint64_t now_ms)
         if (req->state != GW_REQUEST_SENT || !may_resend(gw, req, GW_FAILURE_LOST))
             continue; /* committed, or not to be repeated: its own connection tells how it ends */
         gw_update_add(gw, GW_ABORT, req);
-        req->lost++;
+        req->lost += !was_tried(req, e, req->tries - 1);
         place_release(gw, req);
         req->state = GW_REQUEST_IDLE;
         resend_or_give_up(gw, req, e, GW_FAILURE_LOST, false, now_ms);

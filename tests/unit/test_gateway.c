@@ -228,6 +228,26 @@ static void test_a_request_that_kills(void **state)
     done(w, 9, &r);
 }
 
+/* 4: one replica that comes and goes is one, not three that the request killed. */
+static void test_a_replica_that_comes_and_goes(void **state)
+{
+    struct world *w = *state;
+    struct gw_request r;
+    route(w, "r", "*", "/ocr", true, 0);
+    endpoint(w, 0, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+    request(w, 0, &r, "GET");
+    for (uint64_t i = 1; i <= GW_LOST_MAX + 1; i++) {
+        endpoint(w, 10 * i, "e1", "u1", WIRE_SL_ENDPOINT_DEAD);
+        assert_int_equal(w->n, 2);
+        assert_int_equal(w->u[0].type, GW_ABORT);
+        assert_int_equal(w->u[1].type, GW_WAIT);
+        endpoint(w, 10 * i + 5, "e1", "u1", WIRE_SL_ENDPOINT_UP);
+        assert_string_equal(sent_to(w, 0), "e1");
+    }
+    committed(w, 100, &r);
+    done(w, 101, &r);
+}
+
 static void test_nothing_is_sent_again_when_told_so(void **state)
 {
     struct world *w = *state;
@@ -914,6 +934,7 @@ int main(void)
         T(test_nobody_is_ready_then_somebody_is),
         T(test_what_may_be_sent_again),
         T(test_a_request_that_kills),
+        T(test_a_replica_that_comes_and_goes),
         T(test_nothing_is_sent_again_when_told_so),
         T(test_never_after_commit),
         T(test_dead_endpoint),
