@@ -7,11 +7,11 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/log.h"
+#include "sys/random.h"
 
 #define KEY_MAX 1024
 #define TOKEN_MAX 512
 #define LOOK_MS 60000 /* the wall clock may be set: it is looked at again after so long */
-#define WAIT_MIN_MS 100
 
 /* ---- files ---- */
 
@@ -174,7 +174,14 @@ static uint64_t life_ms(const struct d_identity *i)
 static uint64_t renew_in_ms(const struct d_identity *i)
 {
     uint64_t now = sys_clock_wall_ms(), at = i->issued_ms + life_ms(i) / 3 * 2;
-    return at > now ? at - now : 0;
+    return at > now && !i->outdated ? at - now : 0;
+}
+
+/* Until it ends, which is told then; LOOK_MS at most. */
+static uint64_t end_in_ms(const struct d_identity *i)
+{
+    uint64_t now = sys_clock_wall_ms();
+    return i->not_after_ms >= now ? A_MIN(i->not_after_ms + 1 - now, (uint64_t)LOOK_MS) : LOOK_MS;
 }
 
 static void expiry_tell(struct d_identity *i)
@@ -190,16 +197,21 @@ static void expiry_tell(struct d_identity *i)
 static void on_timer(void *ctx)
 {
     struct d_identity *i = ctx;
+    uint64_t now = sys_loop_now_ms(i->loop);
     expiry_tell(i);
     if (i->not_after_ms == 0)
         return;
     uint64_t wait = renew_in_ms(i);
-    if (wait == 0) {
-        if (i->link != NULL)
+    if (wait == 0 && i->link != NULL) {
+        if (d_renewal_wait_ms(&i->renewal, now) == 0) {
+            d_renewal_asked(&i->renewal, life_ms(i), now);
             request_send(i, i->link);
-        wait = life_ms(i) / 10;
+        }
+        wait = d_renewal_wait_ms(&i->renewal, now);
     }
-    sys_timer_set_in(&i->timer, A_MAX(A_MIN(wait, (uint64_t)LOOK_MS), (uint64_t)WAIT_MIN_MS));
+    if (wait == 0)
+        wait = LOOK_MS; /* a link wakes us */
+    sys_timer_set_in(&i->timer, A_MIN(wait, end_in_ms(i)));
 }
 
 /* ---- for the owner ---- */
@@ -218,6 +230,7 @@ int d_identity_start(struct d_identity *i, struct sys_loop *loop, struct a_error
 {
     i->loop = loop;
     sys_timer_init(&i->timer, loop, on_timer, i);
+    d_renewal_init(&i->renewal, sys_random_seed());
     certificate_load(i);
     i->joining = i->not_after_ms == 0;
     int rc = token_load(i, i->joining ? reterr : NULL);
@@ -273,6 +286,7 @@ static int certificate_keep(struct d_identity *i, const struct wire_sl_certifica
     a_buf_add_view(&i->cert, m->certificate);
     i->issued_ms = A_MIN(sys_clock_wall_ms(), info.not_after_ms);
     i->not_after_ms = info.not_after_ms;
+    i->outdated = false;
     return 0;
 }
 
@@ -288,16 +302,17 @@ static int trust_keep(struct d_identity *i, const struct wire_sl_certificate *m,
     return 0;
 }
 
-enum d_identity_took d_identity_take(struct d_identity *i, struct net_link *link,
-                                     const struct wire_sl_certificate *m)
+enum d_identity_took d_identity_take(struct d_identity *i, const struct wire_sl_certificate *m)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     bool first = i->joining;
     int rc = trust_keep(i, m, &e);
-    if (rc == 0 && m->certificate.len == 0) { /* a new authority: a certificate of it, please */
-        request_send(i, link);
+    if (rc == 0 && m->certificate.len == 0) {
+        i->outdated = true; /* what is under way already will be answered by the new authority */
+        sys_timer_set_in(&i->timer, 0);
         return D_IDENTITY_NOTHING;
     }
+    d_renewal_answered(&i->renewal, sys_loop_now_ms(i->loop));
     if (rc == 0)
         rc = certificate_keep(i, m, &e);
     if (rc == 0) {
@@ -317,6 +332,8 @@ enum d_identity_took d_identity_take(struct d_identity *i, struct net_link *link
 
 void d_identity_use_link(struct d_identity *i, struct net_link *link)
 {
+    if (i->link != NULL)
+        d_renewal_cut(&i->renewal, sys_loop_now_ms(i->loop));
     i->link = link;
     if (link != NULL)
         sys_timer_set_in(&i->timer, 0);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "daemon/renewal.h"
 #include "net/starlink.h"
 #include "sys/loop.h"
 #include "sys/secret.h"
@@ -40,6 +41,8 @@ struct d_identity {
     struct a_digest pin;
     bool has_token;
     struct net_link *link; /* over which to renew */
+    struct d_renewal renewal;
+    bool outdated; /* the authority has changed since the certificate was issued */
     struct sys_timer timer;
     uint64_t renewals;
 };
@@ -59,8 +62,7 @@ enum d_identity_took {
     D_IDENTITY_JOINED,  /* the first one: close the link and dial again, with the new `tls` */
     D_IDENTITY_RENEWED  /* `tls` is new for what is dialled from now on */
 };
-enum d_identity_took d_identity_take(struct d_identity *i, struct net_link *link,
-                                     const struct wire_sl_certificate *m);
+enum d_identity_took d_identity_take(struct d_identity *i, const struct wire_sl_certificate *m);
 /* The server welcomed us over this link; NULL: it is gone. */
 void d_identity_use_link(struct d_identity *i, struct net_link *link);
 /* Server and we do not trust one another any more (-EACCES, -EBADMSG before WELCOME): another way is tried

@@ -178,6 +178,25 @@ def test_certificates_are_renewed_over_the_link(tmp_path):
             a.stop()
 
 
+def test_requests_do_not_pile_up(tmp_path):
+    """A server that is away without being gone: a certificate of 3 s is asked for again after 1, 2 and 4 s, and no more."""
+    with Platform(ASTRA, tmp_path, "--certificate-life", "3s") as p:
+        a = agent(p, tmp_path)
+        try:
+            wait_for(lambda: is_up(p, "real"))
+            issued = f"cert.issued msg=\"a certificate was issued\" id={node_of(p, 'real')['id']} "
+            p.process.send_signal(signal.SIGSTOP)
+            before = (tmp_path / "server.log").read_text().count(issued)
+            time.sleep(8)
+            p.process.send_signal(signal.SIGCONT)
+            time.sleep(0.5)
+            assert 1 <= (tmp_path / "server.log").read_text().count(issued) - before <= 5
+            wait_for(lambda: metric(a.page("agent"), "astra_node_certificate_expired") == 0)
+        finally:
+            p.process.send_signal(signal.SIGCONT)
+            a.stop()
+
+
 def test_an_ended_certificate_serves_on(tmp_path):
     """A node that does not renew: its link, its members, and a link that it opens later; it is shown and warned of."""
     with Platform(ASTRA, tmp_path, "--certificate-life", "1s") as p:

@@ -184,7 +184,7 @@ static void redirect_take(struct d_agent *a, const struct wire_sl_redirect *m)
 static void certificate_take(struct d_agent *a, const struct wire_sl_certificate *m)
 {
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
-    enum d_identity_took took = d_identity_take(&a->identity, a->link, m);
+    enum d_identity_took took = d_identity_take(&a->identity, m);
     net_dialer_set_tls(a->dialer, a->identity.tls);
     if (took != D_IDENTITY_JOINED)
         return;

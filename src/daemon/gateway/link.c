@@ -179,7 +179,7 @@ static void link_lost(struct d_gateway *g)
 static void certificate_take(struct d_gateway *g, const struct wire_sl_certificate *m)
 {
     A_ERROR_AUTO struct a_error error = {0};
-    enum d_identity_took took = d_identity_take(&g->identity, g->link, m);
+    enum d_identity_took took = d_identity_take(&g->identity, m);
     net_dialer_set_tls(g->dialer, g->identity.tls);
     if (took != D_IDENTITY_JOINED)
         return;
