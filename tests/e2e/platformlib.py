@@ -108,18 +108,18 @@ class Platform(Up):
         """A child of `astra up` dies; returns when another one is ready."""
         before = self.pid(name)
         self.kill(name)
-        wait_for(f"another {name}", lambda: self.pid(name) not in (None, before), 20)
-        wait_for(f"{name} to be ready", (self.data / "run" / f"{name}.ready").exists, 20)
+        wait_for(f"another {name}", lambda: self.pid(name) not in (None, before), 60)
+        wait_for(f"{name} to be ready", (self.data / "run" / f"{name}.ready").exists, 60)
 
     def hold(self, name):
         """A child of `astra up` dies and stays away until release()."""
         (self.data / f"hold.{name}").touch()
         self.kill(name)
-        wait_for(f"the end of {name}", lambda: self.pid(name) is None, 10)
+        wait_for(f"the end of {name}", lambda: self.pid(name) is None, 60)
 
     def release(self, name):
         (self.data / f"hold.{name}").unlink()
-        wait_for(f"{name} to come back", lambda: self.pid(name), 20)
+        wait_for(f"{name} to come back", lambda: self.pid(name), 60)
 
 
 def command(pid):

@@ -50,7 +50,7 @@ def is_away(error):
     return isinstance(error, OSError) or (isinstance(error, kubeapi.ApiError) and error.status not in (400, 401, 422))
 
 
-def wait_for(what, condition, timeout_s=30.0, step_s=0.05):
+def wait_for(what, condition, timeout_s=60.0, step_s=0.05):
     """The first true value of condition(); while the API server is away the condition is not true."""
     return proclib.wait_for(what, condition, timeout_s, step_s, is_away)
 
@@ -404,7 +404,7 @@ class ControlPlane:
     def pod(self, name, namespace="default"):
         return self.api.get("pods", name, namespace)
 
-    def wait_pod(self, name, phase="Running", ready=None, namespace="default", timeout_s=60):
+    def wait_pod(self, name, phase="Running", ready=None, namespace="default", timeout_s=120):
         """The pod once it is in that phase, and Ready if asked. phase=None: gone."""
 
         def reached():

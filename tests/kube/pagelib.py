@@ -74,7 +74,7 @@ class Walk:
             if site.plane.apiserver.alive:
                 site.kubectl("-n", "astra", "delete", "pod", "--all", "--force", "--grace-period=0")  # their server is away
                 site.kubectl("delete", "namespace", "astra", "--ignore-not-found", "--timeout=60s")
-        wait_for("the end of all", lambda: not marked(f"ASTRA_UP={self.folder}/.local/share/astra"), 20)
+        wait_for("the end of all", lambda: not marked(f"ASTRA_UP={self.folder}/.local/share/astra"), 60)
 
     @property
     def gateway(self):

@@ -90,7 +90,7 @@ def test_its_containers_run(plane, kubelet, namespace, loaded_image):
     node = {"nodeSelector": {"type": "kubelet"}}
     pod = {"metadata": {"name": "server"}, "spec": {"containers": [server], "volumes": volumes, **node}}
     plane.api.create("pods", pod, namespace)
-    plane.wait_pod("server", "Running", True, namespace, 60)
+    plane.wait_pod("server", "Running", True, namespace)
     inside = ["exec", "-n", namespace, "server", "--"]
     assert plane.kubectl(*inside, "bash", "-c", "echo $UID $HOME $PATH").split() == [
         str(USER), "/var/lib/astra", "/usr/local/bin:/usr/bin:/bin",

@@ -53,14 +53,16 @@ def test_nothing_is_left(tmp_path, how):
     if how == "killed":
         owner.kill()
     owner.stdin.close()
-    owner.wait(60)
+    owner.wait(120)
 
     def left():
         lines = [line for folder in [*folders, str(tmp_path)] for line in (*processes(folder), *mounts_below(folder))]
         return [*lines, *(folder for folder in folders if os.path.exists(folder)), *networks(f"astra-{Path(folders[1]).name}")]
 
-    wait_for("the caretakers", lambda: not left(), 30)
-    assert settings_and_links() == before and not sleepers()
+    wait_for("the caretakers", lambda: not left(), 60)
+    settings, links, networks_left = settings_and_links()
+    # what pods of tests before had may go meanwhile
+    assert settings == before[0] and set(links) <= set(before[1]) and set(networks_left) <= set(before[2]) and not sleepers()
 
 
 def sleepers():

@@ -139,7 +139,7 @@ def test_it_runs(plane, kubelet, loaded_image, home):
         each["spec"]["template"]["spec"]["nodeSelector"] = {"type": "kubelet"}
         small(each["spec"]["template"]["spec"]["containers"][0])
     plane.apply([d for d in documents if d is not gateway])
-    plane.wait_pod("astra-server-0", "Running", True, NAMESPACE, 90)
+    plane.wait_pod("astra-server-0", "Running", True, NAMESPACE, 180)
     inside = ("exec", "-n", NAMESPACE, "astra-server-0", "--", "astra")
     token = plane.kubectl(*inside, "token", "create", "--role", "join").strip()
     plane.api.create("secrets", {"metadata": {"name": "astra-join"}, "stringData": {"token": token}}, NAMESPACE)
@@ -154,7 +154,7 @@ def test_it_runs(plane, kubelet, loaded_image, home):
     def ready(kind):
         return plane.api.get("deployments", kind, NAMESPACE).get("status", {}).get("readyReplicas") == 1
 
-    wait_for("the gateway and an agent", lambda: ready("astra-gateway") and ready("astra-agents"), 90)
+    wait_for("the gateway and an agent", lambda: ready("astra-gateway") and ready("astra-agents"), 180)
     (node,) = json.loads(plane.kubectl(*inside, "nodes", "-o", "json"))["items"]
     assert (node["cluster"], node["state"]) == ("kubernetes", "UP") and node["labels"]["astra-ray.dev/pool"] == "agents"
     assert "is known" in plane.kubectl(*inside, "cluster", "add", "here", "--no-check", "--kubeconfig", "/var/run/astra/kube/config")

@@ -51,7 +51,7 @@ class Watcher:
         return [(kind, document["metadata"]["name"]) for kind, document in self.told if kind != "BOOKMARK"]
 
     def wait_end(self):
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive(), "the watch has not ended"
         return self.end
 

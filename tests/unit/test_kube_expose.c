@@ -28,6 +28,7 @@ struct world {
     uint64_t now_ms;
     unsigned uids, lists, looks, applies, deletes;
     int refuse; /* status of every write; 0 = none */
+    bool slow;  /* a LOOK is not answered yet */
     char order[4000];
     struct a_name apps[8];
     size_t n_apps;
@@ -92,6 +93,8 @@ static void carry_out(struct world *w, const struct kube_expose_action *a)
     if (a->verb != KUBE_EXPOSE_LOOK)
         snprintf(w->order + len, sizeof w->order - len, "%c%c%s ", a->verb == KUBE_EXPOSE_APPLY ? 'a' : 'd',
                  a->is_slice ? 'e' : 's', name);
+    if (a->verb == KUBE_EXPOSE_LOOK && w->slow)
+        return;
     if (a->verb == KUBE_EXPOSE_LOOK) {
         w->looks++;
         e.status = k != NULL ? 200 : 404;
@@ -322,6 +325,33 @@ static void test_what_is_gone_goes(void **state)
     assert_null(find(w, true, "ocr-astra-1"));
 }
 
+/* E6: a gateway that is gone leaves its slices though the Service that somebody took away is not back yet;
+ * all is settled with the Service alone. */
+static void test_who_is_gone_waits_for_no_service(void **state)
+{
+    struct world *w = *state;
+    app(w, "app");
+    gateways(w, 0, 2);
+    w->gateways[1].port = 8081; /* a slice of its own */
+    want(w);
+    run(w, 60000);
+    kube_expose_free(w->x);
+    w->x = kube_expose_new("i1", "astra");
+    find(w, false, "app")->there = false;
+    w->order[0] = '\0';
+    w->n_gateways = 1;
+    w->slow = true;
+    want(w);
+    run(w, 60000);
+    assert_string_equal(w->order, "deapp-astra-1 ");
+    assert_false(kube_expose_status(w->x).settled);
+    w->slow = false;
+    step(w, &(struct kube_expose_event){.type = KUBE_EXPOSE_RESULT, .key = "1sapp", .status = 404});
+    run(w, 60000);
+    assert_string_equal(w->order, "deapp-astra-1 asapp ");
+    assert_true(kube_expose_status(w->x).settled);
+}
+
 /* E8 */
 static void test_what_a_stranger_changed_is_put_right(void **state)
 {
@@ -393,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_gateways_empty_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_strangers_service_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_gone_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_is_gone_waits_for_no_service, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_a_stranger_changed_is_put_right, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals_back_off, setup, teardown),
         cmocka_unit_test(test_addresses),
