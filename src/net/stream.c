@@ -51,18 +51,21 @@ static long bio_ctrl(BIO *bio, int what, long num, void *ptr)
     return what == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-/* One for each thread: made once, for the life of the process. */
+static BIO_METHOD *bio_method;
+
+static void bio_method_make(void)
+{
+    bio_method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "net_stream");
+    a_assert(bio_method != NULL);
+    BIO_meth_set_read(bio_method, bio_read);
+    BIO_meth_set_write(bio_method, bio_write);
+    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
 static BIO *bio_new(struct net_stream *s)
 {
-    static _Thread_local BIO_METHOD *method;
-    if (method == NULL) {
-        method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "net_stream");
-        a_assert(method != NULL);
-        BIO_meth_set_read(method, bio_read);
-        BIO_meth_set_write(method, bio_write);
-        BIO_meth_set_ctrl(method, bio_ctrl);
-    }
-    BIO *bio = BIO_new(method);
+    static CRYPTO_ONCE once = CRYPTO_ONCE_STATIC_INIT; /* one for all threads, for the life of the process */
+    BIO *bio = CRYPTO_THREAD_run_once(&once, bio_method_make) == 1 ? BIO_new(bio_method) : NULL;
     a_assert(bio != NULL);
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);

@@ -98,6 +98,11 @@ static void posts_run(uv_async_t *handle)
     }
 }
 
+void sys_loop_deliver(struct sys_loop *loop)
+{
+    posts_run(&loop->async);
+}
+
 /* A peer that closes its end must cost us an error, not the process. */
 static void sigpipe_ignore(void)
 {
@@ -147,13 +152,14 @@ void sys_loop_free(struct sys_loop *loop)
 {
     if (loop == NULL)
         return;
-    posts_run(&loop->async);
+    sys_loop_deliver(loop);
     uv_walk(&loop->uv, handle_dispose, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
     uv_close((uv_handle_t *)&loop->timer, NULL);
     uv_close((uv_handle_t *)&loop->async, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    if (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0)
+        uv_run(&loop->uv, UV_RUN_DEFAULT); /* a stop that nobody has seen ended the first */
     int rc = uv_loop_close(&loop->uv);
     a_assert(rc == 0);
     a_heap_deinit(&loop->timers);

@@ -47,6 +47,9 @@ struct sys_post {
     void *ctx;
 };
 void sys_loop_post_item(struct sys_loop *loop, struct sys_post *item);
+/* Calls what was posted until now, on the loop's own thread: for an owner that ends while all that the posts
+ * touch still stands (sys_loop_free() does it too, when most of that is gone). */
+void sys_loop_deliver(struct sys_loop *loop);
 
 /* A timer lives in its owner's object. Zeroed = not set. Call sys_timer_init() once, sys_timer_clear() before
  * the object goes away; setting never allocates and needs no closing. */

@@ -197,4 +197,16 @@ def test_stopping_says_goodbye(world):
         c.sock.settimeout(10)
         assert c.sock.recv(1) == b"", "TLS's own end, not a cut"
     began = time.monotonic()
-    assert world.stop() == 0 and time.monotonic() - began < 5
+    assert world.process.wait(10) == 0 and time.monotonic() - began < 5
+
+
+def test_asked_twice_at_once_it_ends_well(tmp_path):
+    """What the workers posted last finds the process as it ends."""
+    for i in range(10):
+        (tmp_path / str(i)).mkdir()
+        world = World(tmp_path / str(i), server=False, threads=4)
+        for _ in range(2):
+            world.process.send_signal(signal.SIGTERM)
+            time.sleep(0.0005 * i)
+        assert world.process.wait(10) in (0, -signal.SIGTERM)  # the signal's own end, where it came when all was over
+        world.close()

@@ -417,7 +417,7 @@ static void test_census(void **state)
     assert_int_equal(n, 2);
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(below[i].ppid, roots[1]);
-        assert_true(below[i].rss_bytes > 0);
+        assert_true(below[i].id.start_time > 0); /* not rss_bytes: the kernel may tell none of so little */
     }
     family_end(&a);
     family_end(&b);

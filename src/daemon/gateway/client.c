@@ -131,6 +131,12 @@ void d_gw_client_close_soft(struct d_gw_client *c)
         net_stream_close_soft(client_let_go(c), D_GW_LINGER_MS);
 }
 
+void d_gw_client_abort(struct d_gw_client *c)
+{
+    if (c->stream != NULL)
+        net_stream_abort(client_let_go(c));
+}
+
 /* ---- heads ---- */
 
 static const char *code_of_head_error(unsigned status)

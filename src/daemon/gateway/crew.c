@@ -217,23 +217,25 @@ void d_gw_crew_gather(struct d_gateway *g, void (*done)(void *ctx), void *ctx)
 
 static void drained_arrived(void *ctx)
 {
-    struct order *o = ctx;
-    if (--o->g->busy_workers == 0)
-        sys_loop_stop(o->g->loop);
-    a_free(o);
+    struct d_gateway *g = ctx;
+    if (--g->busy_workers == 0)
+        sys_loop_stop(g->loop);
 }
 
 /* On the worker's thread. */
 static void drained(void *ctx)
 {
-    struct order *o = ctx;
-    order_send(o, o->g->loop, drained_arrived);
+    struct d_gw_worker *w = ctx;
+    struct d_gateway *g = w->part_ctx;
+    w->drained_post = (struct sys_post){.fn = drained_arrived, .ctx = g};
+    sys_loop_post_item(g->loop, &w->drained_post);
 }
 
 static void drain_run(void *ctx)
 {
     struct order *o = ctx;
-    d_gw_worker_drain(o->worker, drained, o);
+    d_gw_worker_drain(o->worker, drained, o->worker);
+    a_free(o);
 }
 
 void d_gw_crew_drain(struct d_gateway *g)
@@ -310,7 +312,7 @@ int d_gw_crew_start(struct d_gateway *g, struct a_error *reterr)
     return rc;
 }
 
-/* The threads end first; what they posted last is delivered when the main loop is freed, or here. */
+/* The threads end first, and what they posted last is delivered while all that it touches is there. */
 void d_gw_crew_stop(struct d_gateway *g)
 {
     for (unsigned i = 1; g->workers != NULL && i < g->n_workers; i++) {
@@ -320,6 +322,7 @@ void d_gw_crew_stop(struct d_gateway *g)
         sys_loop_post(w->loop, worker_stop, w->loop);
         sys_thread_join(a_steal(&w->thread));
     }
+    sys_loop_deliver(g->loop);
     for (unsigned i = 0; g->workers != NULL && i < g->n_workers; i++) {
         struct sys_loop *loop = g->workers[i].loop;
         d_gw_worker_deinit(&g->workers[i]);

@@ -364,14 +364,16 @@ static void update_send(struct d_gw_client *c, const struct gw_endpoint *e)
     }
 }
 
-/* The drain of its unit is over. The client must not take a part for the whole: without its last chunk, or
- * the rest of its length, an answer is seen to be cut; one that ends with the connection needs a reset. */
-static void update_cut(struct d_gw_client *c)
+/* The client saw a part of the answer, or may have, and must not take it for the whole: without its last
+ * chunk, or the rest of its length, an answer is seen to be cut; one that ends with the connection needs a
+ * reset. */
+static void answer_cut(struct d_gw_client *c, enum gw_cause cause)
 {
-    c->x.cause = GW_CAUSE_DRAIN;
+    c->x.cause = cause;
     if (c->x.until_close)
-        net_stream_abort(c->stream);
-    d_gw_client_close(c);
+        d_gw_client_abort(c);
+    else
+        d_gw_client_close(c);
 }
 
 void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u)
@@ -388,7 +390,7 @@ void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u)
         attempt_drop(x);
         break;
     case GW_CUT:
-        update_cut(c);
+        answer_cut(c, GW_CAUSE_DRAIN); /* the drain of its unit is over */
         break;
     case GW_ANSWER:
         d_gw_exchange_reply(c, &(struct d_gw_problem){.status = (unsigned)u->status,
@@ -399,15 +401,6 @@ void d_gw_exchange_update(struct d_gw_client *c, const struct gw_update *u)
     case GW_DRAINED:
         break;
     }
-}
-
-/* The client saw a part of the answer: it must not take that for the whole. */
-static void answer_cut(struct d_gw_client *c, enum gw_failure failure)
-{
-    c->x.cause = failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_TIMEOUT : GW_CAUSE_NODE_LOST;
-    if (c->x.until_close)
-        net_stream_abort(c->stream);
-    d_gw_client_close(c);
 }
 
 void d_gw_exchange_failed(struct d_gw_client *c, enum gw_failure failure, const char *error)
@@ -423,7 +416,7 @@ void d_gw_exchange_failed(struct d_gw_client *c, enum gw_failure failure, const 
     if (e != NULL && (e->failures_in_a_row == 1 || (failure == GW_FAILURE_REFUSED && e->counts.refused == 1)))
         d_gw_worker_urge(w); /* refused is what the server waits for to call it dead */
     if (x->committed)
-        answer_cut(c, failure);
+        answer_cut(c, failure == GW_FAILURE_TIMEOUT ? GW_CAUSE_TIMEOUT : GW_CAUSE_NODE_LOST);
     else
         attempt_drop(x);
     d_gw_worker_carry_out(w);

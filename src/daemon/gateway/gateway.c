@@ -134,9 +134,9 @@ static void batches_free(struct d_gateway *g)
 static void gateway_end(struct d_gateway *g)
 {
     if (g->loop != NULL) {
+        d_gw_crew_stop(g); /* first: what the workers posted last is told to the link and to the admin port */
         d_gw_link_stop(g);
         d_gw_admin_stop(g);
-        d_gw_crew_stop(g);
         d_gw_certificate_close(g);
         d_gw_access_log_free(a_steal(&g->access));
         d_gw_view_close(&g->view);

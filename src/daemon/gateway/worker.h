@@ -157,6 +157,7 @@ struct d_gw_worker {
     bool draining;
     void (*drained)(void *ctx); /* the last client has gone */
     void *drained_ctx;
+    struct sys_post drained_post; /* the crew's: how the main thread is told */
 
     struct wire_http_head head; /* of the message being read */
     struct a_buf scratch;
@@ -215,6 +216,8 @@ void d_gw_client_accept(struct d_gw_worker *w, struct net_stream *stream);
 void d_gw_client_close(struct d_gw_client *c);
 /* The same, but what was written still reaches the client. */
 void d_gw_client_close_soft(struct d_gw_client *c);
+/* The same, by a reset: the client cannot take it for an end. */
+void d_gw_client_abort(struct d_gw_client *c);
 /* The exchange has ended: the next request, or the end of the connection. */
 void d_gw_client_next(struct d_gw_client *c);
 /* Reads or stops reading, as back-pressure wants. */
