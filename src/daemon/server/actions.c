@@ -151,11 +151,8 @@ static void record_submit(struct server *s, const struct d_app *app, const struc
 static void unit_forget(struct server *s, const struct a_unit_name *name)
 {
     struct d_unit *u = d_unit_find(s, name);
-    if (u == NULL)
-        return;
-    d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_STAYS, .unit = *name});
-    a_map_remove(&s->units, &u->link);
-    a_free(u);
+    if (u != NULL)
+        d_unit_free(s, u);
 }
 
 /* ---- the rest ---- */

@@ -83,12 +83,8 @@ static void units_drop(struct server *s, const struct d_app *app)
     d_cores_enter(s); /* what others are told meanwhile waits until the map is still */
     a_map_foreach (l, &s->units) {
         struct d_unit *u = a_map_entry(l, struct d_unit, link);
-        if (u->app == app) {
-            d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_STAYS, .unit = u->name});
-            a_map_remove(&s->units, &u->link);
-            a_free(u->rate);
-            a_free(u);
-        }
+        if (u->app == app)
+            d_unit_free(s, u);
     }
     d_cores_leave(s);
 }

@@ -53,6 +53,14 @@ struct d_unit *d_unit_get(struct server *s, struct d_app *app, const struct a_un
     return u;
 }
 
+void d_unit_free(struct server *s, struct d_unit *u)
+{
+    d_withdraw_event(s, &(struct unit_withdraw_event){.type = UNIT_WITHDRAW_STAYS, .unit = u->name});
+    a_map_remove(&s->units, &u->link);
+    a_free(u->rate);
+    a_free(u);
+}
+
 const struct wire_sl_claim_status *d_claim_status(const struct sl_resource_claim *claim,
                                                   struct a_arena *arena)
 {

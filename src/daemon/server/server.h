@@ -353,6 +353,7 @@ const struct wire_sl_claim_status *d_claim_status(const struct sl_resource_claim
 struct d_unit *d_unit_find(const struct server *s, const struct a_unit_name *name);
 struct d_unit *d_unit_get(struct server *s, struct d_app *app,
                           const struct a_unit_name *name); /* made when absent */
+void d_unit_free(struct server *s, struct d_unit *u);      /* nobody waits for its withdrawal any more */
 
 /* ---- ray_tokens.c: tokens that were lost with a store ---- */
 
