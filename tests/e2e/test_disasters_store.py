@@ -1,7 +1,8 @@
-"""The server's store: locked, corrupt, lost, restored from yesterday, on a full disk. Whatever becomes of it, what runs runs on,
-and what an operator types brings the rest back."""
+"""The server's store: locked, corrupt, lost, restored from yesterday, on a full disk; and a node's own file, put back from an old
+copy. Whatever becomes of them, what runs runs on, and what an operator types brings the rest back."""
 
 import json
+import re
 import sqlite3
 import urllib.error
 from pathlib import Path
@@ -161,3 +162,42 @@ def test_orphans_released(world):
     command(world, "orphans", "release", "brief")
     wait_for("its end", lambda: members(unit) == {}, 20)
     assert [(item["name"], item["recovered"]) for item in recover(world)] == [("app", True)]
+
+
+def node_file(world, node):
+    return world.data / "nodes" / node / "node"
+
+
+def epochs(world, node, name):
+    """Of an app, in a node's file: the highest that the node remembers, and those of its claims that are bound."""
+    uid = world.api("GET", f"/namespaces/default/apps/{name}")["metadata"]["uid"]
+    text = node_file(world, node).read_text()
+    highest = max(map(int, re.findall(rf"^epoch {uid} (\d+)$", text, re.M)), default=0)
+    return highest, [int(epoch) for epoch in re.findall(rf"^claim {uid}/\S+ BOUND \S+ \S+ \S+ (\d+) ", text, re.M)]
+
+
+def test_a_nodes_file_of_yesterday(world):
+    """Since the copy was made the server has opened its store again, and a claim was released. The node takes the new epoch once
+    more, before anything of the old one could end its claim; what the node says of the claim is not believed: it ends again."""
+    old = {unit["nodeName"]: unit["name"] for unit in world.wait_ready("app", SOON_S)}
+    world.deploy("brief", units=1)
+    brief, node = world.units("brief")[0], next(iter(old))
+    copies = {name: node_file(world, name).read_bytes() for name in {node, brief["nodeName"]}}
+    highest, (bound,) = epochs(world, node, "app")
+    assert highest == bound
+    world.api("POST", "/namespaces/default/apps/brief/scale", {"units": 0})
+    world.wait("its end", lambda: epochs(world, brief["nodeName"], "brief")[1] == [], SOON_S)
+    world.kill_and_see_again("server")
+    world.wait("the new epoch", lambda: epochs(world, node, "app") == (bound + 1, [bound + 1]), SOON_S)
+    for name in copies:
+        world.hold(name)
+    for name, copy in copies.items():
+        node_file(world, name).write_bytes(copy)
+    assert epochs(world, node, "app") == (bound, [bound])
+    for name in copies:
+        world.release(name)
+    world.wait("the new epoch once more", lambda: epochs(world, node, "app") == (bound + 1, [bound + 1]), SOON_S)
+    world.wait("the released claim's end", lambda: epochs(world, brief["nodeName"], "brief") == (bound + 1, []), SOON_S)
+    world.wait("the end of its unit", lambda: world.units("brief") == [] and members(brief["name"]) == {}, SOON_S)
+    assert {unit["nodeName"]: unit["name"] for unit in world.wait_ready("app", SOON_S)} == old
+    world.delete("brief")
