@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "net/http_server.h"
+#include "net/network.h"
 #include "sys/clock.h"
 
 enum conn_state {
@@ -22,6 +23,7 @@ struct net_http_server {
     void *ctx;
     struct a_list conns, orphans; /* orphans: requests whose client is gone and whose handler does not know */
     struct a_list listeners;
+    struct a_map networks; /* of conns */
     unsigned n_conns;
     struct net_http_server_stats stats;
     bool draining;
@@ -39,6 +41,7 @@ struct net_http_conn {
     uint32_t magic;
     struct net_http_server *server; /* NULL once the server is freed under an orphan */
     struct net_stream *stream;      /* NULL: the client is gone */
+    struct net_network *network;    /* while there is a stream */
     struct a_list link;
     enum conn_state state;
     bool has_request; /* `r` is somebody's */

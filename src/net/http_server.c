@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "net/http_internal.h"
+#include "sys/random.h"
 
 #define LINGER_MS 2000 /* for what a client is still sending when its connection is closed */
 
@@ -43,11 +44,14 @@ struct net_http_server *net_http_server_new(struct sys_loop *loop,
     TAKE(body_max);
     TAKE(stream_max);
     TAKE(connections_max);
+    s->o.network_connections_max = A_MAX(s->o.connections_max / 4, 1u);
+    TAKE(network_connections_max);
     TAKE(head_timeout_ms);
     TAKE(body_timeout_ms);
     TAKE(idle_timeout_ms);
     TAKE(write_timeout_ms);
 #undef TAKE
+    s->networks.seed = sys_random_seed();
     a_list_init(&s->conns);
     a_list_init(&s->orphans);
     a_list_init(&s->listeners);
@@ -130,7 +134,9 @@ static void conn_timer(void *ctx)
 
 void net_http_server_adopt(struct net_http_server *s, struct net_stream *stream)
 {
-    if (s->draining || s->n_conns >= s->o.connections_max) {
+    struct net_network *n = net_network_come(&s->networks, stream);
+    if (s->draining || s->n_conns >= s->o.connections_max || n->n > s->o.network_connections_max) {
+        net_network_leave(&s->networks, n);
         s->stats.connections_refused++;
         net_stream_close(stream);
         return;
@@ -139,6 +145,7 @@ void net_http_server_adopt(struct net_http_server *s, struct net_stream *stream)
     c->magic = CONN_MAGIC;
     c->server = s;
     c->stream = stream;
+    c->network = n;
     c->stall_ms = A_NEVER;
     a_list_push_back(&s->conns, &c->link);
     s->n_conns++;
@@ -191,6 +198,7 @@ void net_http_conn_end(struct net_http_conn *c, bool abort)
     sys_defer_cancel(&c->resume);
     a_list_remove(&c->link);
     a_list_push_back(&s->orphans, &c->link);
+    net_network_leave(&s->networks, c->network);
     s->n_conns--;
     if (c->has_request && c->r.on_gone != NULL) {
         c->has_request = false;
@@ -320,6 +328,7 @@ void net_http_server_free(struct net_http_server *s)
     sys_timer_clear(&s->drain_timer);
     sys_defer_cancel(&s->drain_defer);
     a_buf_deinit(&s->scratch);
+    a_map_deinit(&s->networks);
     net_tls_unref(s->o.tls);
     a_free(s);
 }

@@ -45,9 +45,10 @@ struct net_http_header {
 
 /* Zero = default. */
 struct net_http_server_options {
-    size_t body_max;          /* of a whole body; 8 MiB */
-    size_t stream_max;        /* out-queue of a streamed answer; 1 MiB */
-    unsigned connections_max; /* 4096; more are closed at once */
+    size_t body_max;                  /* of a whole body; 8 MiB */
+    size_t stream_max;                /* out-queue of a streamed answer; 1 MiB */
+    unsigned connections_max;         /* 4096; more are closed at once */
+    unsigned network_connections_max; /* of one network (net/network.h); a quarter of connections_max */
     uint64_t head_timeout_ms; /* from the first byte of a head to its last: 10 s, against slow attackers */
     uint64_t body_timeout_ms; /* between two pieces of a body: 30 s */
     uint64_t idle_timeout_ms; /* between two requests: 75 s, above the minute that clients and proxies keep */

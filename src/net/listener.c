@@ -1,8 +1,8 @@
 /* Listeners, and the handshakes of those who have just come. */
-#include <string.h>
-
 #include "base/alloc.h"
+#include "net/network.h"
 #include "net/stream_internal.h"
+#include "sys/random.h"
 
 #define HANDSHAKE_MS 10000
 #define HANDSHAKES_MAX 1024u
@@ -12,13 +12,14 @@ struct net_listener {
     struct net_tls *tls;
     const struct net_listener_ops *ops;
     void *ctx;
-    struct a_list guests; /* in the handshake, oldest first */
+    struct a_map networks; /* of those in the handshake: their members, oldest first */
     unsigned n_guests;
 };
 
 struct guest {
     struct a_list link;
     struct net_listener *listener;
+    struct net_network *network;
     struct net_stream *stream;
 };
 
@@ -28,8 +29,15 @@ static struct net_stream *guest_take(struct guest *g)
     struct net_stream *s = g->stream;
     g->listener->n_guests--;
     a_list_remove(&g->link);
+    net_network_leave(&g->listener->networks, g->network);
     a_free(g);
     return s;
+}
+
+/* The oldest of the network that has most: whoever opens many ends its own, not another's. */
+static struct guest *guest_too_many(const struct net_listener *l)
+{
+    return a_list_entry(net_network_most(&l->networks)->members.next, struct guest, link);
 }
 
 static void guest_refuse(struct guest *g, enum net_refusal refusal, const char *why)
@@ -62,12 +70,12 @@ static void on_accept(void *ctx, struct sys_stream *raw)
     struct guest *g = a_new(struct guest);
     g->listener = l;
     g->stream = s;
-    a_list_push_back(&l->guests, &g->link);
+    g->network = net_network_come(&l->networks, s);
+    a_list_push_back(&g->network->members, &g->link);
     l->n_guests++;
     net_stream_shake(s, HANDSHAKE_MS, guest_shaken, g);
     if (l->n_guests > HANDSHAKES_MAX)
-        guest_refuse(a_list_entry(l->guests.next, struct guest, link), NET_REFUSAL_SLOW,
-                     "too many handshakes are under way");
+        guest_refuse(guest_too_many(l), NET_REFUSAL_SLOW, "too many handshakes are under way");
 }
 
 int net_listener_open(struct sys_loop *loop, const struct sys_addr *addr,
@@ -79,7 +87,7 @@ int net_listener_open(struct sys_loop *loop, const struct sys_addr *addr,
     l->tls = net_tls_ref(tls);
     l->ops = ops;
     l->ctx = ctx;
-    a_list_init(&l->guests);
+    l->networks.seed = sys_random_seed();
     int rc = sys_listener_open(loop, addr, options, on_accept, l, &l->raw, reterr);
     if (rc != 0) {
         net_listener_close(l);
@@ -106,8 +114,9 @@ void net_listener_close(struct net_listener *l)
     if (l == NULL)
         return;
     sys_listener_close(l->raw);
-    while (!a_list_empty(&l->guests))
-        net_stream_close(guest_take(a_list_entry(l->guests.next, struct guest, link)));
+    while (l->n_guests > 0)
+        net_stream_close(guest_take(guest_too_many(l)));
+    a_map_deinit(&l->networks);
     net_tls_unref(l->tls);
     a_free(l);
 }

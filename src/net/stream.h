@@ -25,7 +25,7 @@ struct net_listener_ops {
     void (*refused)(void *ctx, enum net_refusal refusal, const char *peer, const char *why);
 };
 /* `tls` NULL: without. `options` may be NULL. At most 1024 handshakes are under way; one more ends the
- * oldest.
+ * oldest of the network (sys_addr_print_network()) that has most of them.
  */
 int net_listener_open(struct sys_loop *loop, const struct sys_addr *addr,
                       const struct sys_listen_options *options, struct net_tls *tls,

@@ -113,6 +113,24 @@ void sys_addr_print_host(const struct sys_addr *a, char out[SYS_ADDR_TEXT])
         inet_ntop(AF_INET6, &in6(&copy)->sin6_addr, out, SYS_ADDR_TEXT);
 }
 
+void sys_addr_print_network(const struct sys_addr *a, char out[SYS_ADDR_TEXT])
+{
+    char host[INET6_ADDRSTRLEN];
+    struct sys_addr copy = *a;
+    if (a->len == 0 || a->sa.sa_family != AF_INET6) {
+        sys_addr_print_host(a, out);
+        return;
+    }
+    struct in6_addr *ip = &in6(&copy)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(ip)) {
+        inet_ntop(AF_INET, &ip->s6_addr[12], out, SYS_ADDR_TEXT);
+        return;
+    }
+    memset(&ip->s6_addr[8], 0, 8);
+    inet_ntop(AF_INET6, ip, host, sizeof host);
+    snprintf(out, SYS_ADDR_TEXT, "%s/64", host);
+}
+
 void sys_addr_print(const struct sys_addr *a, char out[SYS_ADDR_TEXT])
 {
     char host[SYS_ADDR_TEXT];

@@ -29,6 +29,9 @@ int sys_addr_make(const char *host, uint16_t port, struct sys_addr *ret_addr,
 void sys_addr_print(const struct sys_addr *a, char out[SYS_ADDR_TEXT]);
 /* The address without its port ("127.0.0.1", "::1"); "" for a Unix socket. */
 void sys_addr_print_host(const struct sys_addr *a, char out[SYS_ADDR_TEXT]);
+/* Whom a client is counted as: an IPv4 address, or the /64 of an IPv6 one ("2001:db8::/64"), for that is what
+ * one subscriber gets (RFC 6177). IPv4 within IPv6 (::ffff:192.0.2.1) is IPv4. */
+void sys_addr_print_network(const struct sys_addr *a, char out[SYS_ADDR_TEXT]);
 /* 0 for a Unix socket. */
 uint16_t sys_addr_port(const struct sys_addr *a);
 /* 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104, or a Unix socket. */

@@ -1,12 +1,14 @@
 """TLS on the gateway's port for clients: real clients, certificates that change under traffic, and pairs that are of no use."""
 
 import http.client
+import resource
 import signal
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from gateway_world import ASTRA, Client, Replica, World, until
@@ -26,11 +28,16 @@ def make_pair(folder, subject=NAME, key="ec", days=30):
     return cert, key_file
 
 
+def world_of(folder, **flags):
+    cert, key = make_pair(folder / "tls", "first")
+    w = World(folder, tls_cert=cert, tls_key=key, **flags)
+    w.cert, w.key = cert, key
+    return w
+
+
 @pytest.fixture
 def world(tmp_path):
-    cert, key = make_pair(tmp_path / "tls", "first")
-    w = World(tmp_path, tls_cert=cert, tls_key=key, threads=2)
-    w.cert, w.key = cert, key
+    w = world_of(tmp_path, threads=2)
     yield w
     if w.process.poll() is None:
         assert w.metric("astra_check_failures_total") == 0
@@ -187,6 +194,26 @@ def test_kinds_of_keys(tmp_path):
             assert c.ask("/ocr").status == 200
         assert world.stop() == 0
         world.close()
+
+
+def test_handshakes_of_many_end_their_own(tmp_path):
+    """One address that begins 1,100 handshakes ends its own, not that of another, though that is the oldest."""
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if room[1] < 2048:
+        pytest.skip("fewer than 2,048 descriptors are allowed")
+    world = world_of(tmp_path)
+    world.serve(Replica())
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (room[1], room[1]))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, room)
+        slow = stack.enter_context(socket.create_connection(("127.0.0.1", world.port)))
+        for _ in range(1100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", world.port), source_address=("127.0.0.2", 0)))
+        until(lambda: world.metric("astra_gateway_tls_handshakes_failed_total") >= 70, what="handshakes end")
+        with context(world).wrap_socket(slow, server_hostname=NAME) as tls:
+            tls.sendall(b"GET /ocr HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert tls.recv(12) == b"HTTP/1.1 200"
+    world.close()
 
 
 def test_stopping_says_goodbye(world):

@@ -147,10 +147,16 @@ static int setup_small(void **state)
     return setup_with(state, &(struct net_http_server_options){.body_max = 100,
                                                                .stream_max = 64 * 1024,
                                                                .connections_max = 2,
+                                                               .network_connections_max = 2,
                                                                .head_timeout_ms = 20,
                                                                .body_timeout_ms = 20,
                                                                .idle_timeout_ms = 20,
                                                                .write_timeout_ms = 20});
+}
+
+static int setup_alone(void **state)
+{
+    return setup_with(state, &(struct net_http_server_options){.network_connections_max = 1});
 }
 
 /* Small, and patient: a busy machine alone must not cut a client that does not read. */
@@ -685,17 +691,31 @@ static void test_limits(void **state)
     assert_int_equal(f->handled, 0);
 }
 
-static void test_too_many_connections(void **state)
+static void too_many(struct fixture *f, unsigned room)
 {
-    struct fixture *f = *state;
     struct sys_stream *more[3];
     for (int i = 0; i < 3; i++)
         assert_int_equal(sys_stream_connect(f->loop, &f->addr, NULL, raw_connected, f, &more[i], NULL), 0);
     struct net_http_server_stats stats = {0};
-    await(f, (net_http_server_stats(f->server, &stats), stats.connections_refused == 1));
-    assert_int_equal(stats.connections_open, 2);
+    await(f, (net_http_server_stats(f->server, &stats), stats.connections_refused == 3 - room));
+    assert_int_equal(stats.connections_open, room);
     for (int i = 0; i < 3; i++)
         sys_stream_close(more[i]);
+    await(f, (net_http_server_stats(f->server, &stats), stats.connections_open == 0));
+    assert_int_equal(sys_stream_connect(f->loop, &f->addr, NULL, raw_connected, f, &more[0], NULL), 0);
+    await(f,
+          (net_http_server_stats(f->server, &stats), stats.connections_open == 1)); /* there is room again */
+    sys_stream_close(more[0]);
+}
+
+static void test_too_many_connections(void **state)
+{
+    too_many(*state, 2);
+}
+
+static void test_too_many_of_one_network(void **state)
+{
+    too_many(*state, 1);
 }
 
 /* --- the client --- */
@@ -958,6 +978,7 @@ int main(void)
         SMALL(test_timeouts),
         SMALL(test_limits),
         SMALL(test_too_many_connections),
+        cmocka_unit_test_setup_teardown(test_too_many_of_one_network, setup_alone, teardown),
         TEST(test_client_reuses_its_connection),
         TEST(test_client_reads_chunks),
         TEST(test_client_gives_up),

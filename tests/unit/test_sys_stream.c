@@ -548,6 +548,20 @@ static void test_addresses(void **state)
         assert_string_equal(text, cases[i].out);
         assert_int_equal(sys_addr_is_loopback(&addr), cases[i].loopback);
     }
+    static const struct {
+        const char *in, *network;
+    } networks[] = {{"192.0.2.7:80", "192.0.2.7"},
+                    {"[::ffff:192.0.2.7]:80", "192.0.2.7"},
+                    {"[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2::/64"},
+                    {"[::1]:80", "::/64"},
+                    {"unix:/x", ""}};
+    for (size_t i = 0; i < A_ARRAY_SIZE(networks); i++) {
+        struct sys_addr addr;
+        char text[SYS_ADDR_TEXT];
+        assert_int_equal(sys_addr_parse(networks[i].in, &addr, NULL), 0);
+        sys_addr_print_network(&addr, text);
+        assert_string_equal(text, networks[i].network);
+    }
     for (size_t i = 0; i < A_ARRAY_SIZE(bad); i++) {
         struct sys_addr addr;
         A_ERROR_AUTO struct a_error e = A_ERROR_NONE;

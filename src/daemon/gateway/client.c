@@ -8,28 +8,11 @@
 
 /* ---- coming and going ---- */
 
-static struct d_gw_address *address_get(struct d_gw_worker *w, struct net_stream *stream)
+static void host_note(struct d_gw_client *c)
 {
     struct sys_addr addr;
-    char text[SYS_ADDR_TEXT];
-    sys_stream_peer(net_stream_raw(stream), &addr);
-    sys_addr_print_host(&addr, text);
-    struct a_map_link *l = a_map_get_str(&w->addresses, text);
-    if (l != NULL)
-        return a_map_entry(l, struct d_gw_address, by_text);
-    struct d_gw_address *a = a_new(struct d_gw_address);
-    size_t n = A_MIN(strlen(text), sizeof a->text - 1);
-    memcpy(a->text, text, n);
-    a_map_put_str(&w->addresses, &a->by_text, a->text);
-    return a;
-}
-
-static void address_leave(struct d_gw_worker *w, struct d_gw_address *a)
-{
-    if (--a->clients > 0)
-        return;
-    a_map_remove(&w->addresses, &a->by_text);
-    a_free(a);
+    sys_stream_peer(net_stream_raw(c->stream), &addr);
+    sys_addr_print_host(&addr, c->host);
 }
 
 static struct d_gw_client *client_new(struct d_gw_worker *w)
@@ -82,18 +65,18 @@ static const struct sys_stream_ops client_ops = {
 void d_gw_client_accept(struct d_gw_worker *w, struct net_stream *stream)
 {
     w->totals.connections_total++;
-    struct d_gw_address *a = address_get(w, stream);
-    bool greedy = a->clients >= A_MAX(w->options->address_connections / w->count, 1u);
-    a->clients++;
+    struct net_network *n = net_network_come(&w->networks, stream);
+    bool greedy = n->n > A_MAX(w->options->address_connections / w->count, 1u);
     if (greedy || w->totals.connections >= w->max_clients) {
-        address_leave(w, a);
+        net_network_leave(&w->networks, n);
         client_refuse(w, stream, greedy);
         return;
     }
     struct d_gw_client *c = client_new(w);
     c->worker = w;
     c->stream = stream;
-    c->address = a;
+    c->network = n;
+    host_note(c);
     c->since_ms = sys_loop_now_ms(w->loop);
     c->first = true;
     c->parser.limits = (struct wire_http_limits){.head_bytes = w->options->head_bytes,
@@ -113,7 +96,7 @@ static struct net_stream *client_let_go(struct d_gw_client *c)
     if (c->x.active)
         d_gw_exchange_end(c, false);
     sys_timer_clear(&c->timer);
-    address_leave(c->worker, c->address);
+    net_network_leave(&c->worker->networks, c->network);
     c->worker->totals.connections--;
     d_gw_worker_bury_client(c->worker, c);
     return stream;

@@ -38,7 +38,7 @@ static void request_add(struct a_buf *b, const struct d_gw_client *c)
     text_add(b, "\",\"request\":", note_part(note, x->target_end, x->id_end));
     if (x->id_end == 0)
         a_buf_add_char(b, '"');
-    text_add(b, ",\"client\":", a_view_str(c->address->text));
+    text_add(b, ",\"client\":", a_view_str(c->host));
     text_add(b, ",\"method\":", note_part(note, 0, x->method_end));
     text_add(b, ",\"host\":", note_part(note, x->method_end, x->host_end));
     text_add(b, ",\"path\":", note_part(note, x->host_end, x->target_end));

@@ -102,7 +102,7 @@ void d_gw_head_to_replica(struct d_gw_client *c)
     if (x->chunked)
         a_buf_add_str(b, "transfer-encoding: chunked\r\n");
     header_add(b, A_VIEW_LIT("x-request-id"), request_id(x));
-    forwarded_add(b, h, c->address->text, c->worker->options);
+    forwarded_add(b, h, c->host, c->worker->options);
     a_buf_add(b, "\r\n", 2);
 }
 

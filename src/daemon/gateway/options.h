@@ -29,7 +29,7 @@
     X(SWITCH, trust_forwarded, "trust-forwarded", "no", "keep the X-Forwarded-* headers that a client sent") \
     X(COUNT, threads, "threads", "1", "loops; each endpoint's cap is divided among them") \
     X(COUNT, max_connections, "max-connections", "0", "of clients; 0 = half of the descriptors allowed") \
-    X(COUNT, address_connections, "address-connections", "4096", "of clients, from one address") \
+    X(COUNT, address_connections, "address-connections", "4096", "of clients, from one address (IPv6: one /64)") \
     X(COUNT, max_waiting, "max-waiting", "10000", "requests in all queues") \
     X(COUNT, headers, "max-headers", "100", "of a request") \
     X(BYTES, head_bytes, "max-head", "64Ki", "of a request's line and headers") \

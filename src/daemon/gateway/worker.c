@@ -313,7 +313,7 @@ void d_gw_worker_init(struct d_gw_worker *w, struct sys_loop *loop, unsigned ind
     a_list_init(&w->spare_upstreams);
     a_list_init(&w->dead_clients);
     a_list_init(&w->dead_upstreams);
-    w->addresses.seed = w->replicas.seed = w->apps.seed = sys_random_seed();
+    w->networks.seed = w->replicas.seed = w->apps.seed = sys_random_seed();
     w->max_clients = A_MAX(options->max_connections / count, 1u);
     w->max_replay = options->replay_bytes / count;
     w->access = (struct d_gw_access_buffer){.log = log, .loop = loop};
@@ -405,7 +405,7 @@ void d_gw_worker_deinit(struct d_gw_worker *w)
     sys_timer_clear(&w->tick);
     sys_round_remove(&w->round);
     gw_deinit(&w->core);
-    a_map_deinit(&w->addresses);
+    a_map_deinit(&w->networks);
     d_gw_apps_free(&w->apps);
     a_buf_deinit(&w->scratch);
     d_gw_access_finish(&w->access);

@@ -25,6 +25,7 @@
 #include "daemon/gateway/part.h"
 #include "daemon/gateway/stats.h"
 #include "gateway/gateway.h"
+#include "net/network.h"
 #include "net/stream.h"
 #include "sys/loop.h"
 #include "sys/tcp.h"
@@ -118,20 +119,14 @@ struct d_gw_client {
     struct a_list link; /* the worker's clients, spares or graveyard */
     struct d_gw_worker *worker;
     struct net_stream *stream; /* NULL: gone */
-    struct d_gw_address *address;
-    struct a_buf in; /* bytes that came and were not taken yet */
+    struct net_network *network;
+    char host[SYS_ADDR_TEXT]; /* the peer's address; "" on a Unix socket */
+    struct a_buf in;          /* bytes that came and were not taken yet */
     struct wire_http_parser parser;
     struct sys_timer timer;
     uint64_t since_ms; /* of the connection, of the last answer, or of the head's first byte */
     bool in_head, first, taking;
     struct d_gw_exchange x;
-};
-
-/* Clients by their address. */
-struct d_gw_address {
-    struct a_map_link by_text;
-    char text[48];
-    uint64_t clients;
 };
 
 struct d_gw_worker {
@@ -152,7 +147,7 @@ struct d_gw_worker {
     struct a_list clients, spare_clients, spare_upstreams, dead_clients, dead_upstreams;
     unsigned n_spare_clients, n_spare_upstreams;
     struct sys_defer bury;
-    struct a_map addresses, replicas;
+    struct a_map networks, replicas; /* networks: of clients */
     uint64_t max_clients, max_replay;
     bool draining;
     void (*drained)(void *ctx); /* the last client has gone */
