@@ -415,13 +415,17 @@
     F(STR, 3, message, TEXT, 0, 1024) \
     F(U64, 4, total_bytes, OPT, 0, 0)       /* of the whole artifact or log */
 
-/* Before the BULK_DATA of each log file. */
+/* Before the BULK_DATA of each log file. With `claim` and without a ticket nobody asked: a member failed, and
+ * these are the last bytes of its log. Then BULK_DATA and BULK_END follow, and the server answers BULK_END. One
+ * that is older than `claim` answers nothing. */
 #define WIRE_SL_BULK_LOG(F) \
     F(BYTES, 1, ticket, SECRET, 0, 64) \
     F(UNIT, 2, unit, OPT, 0, 0) \
     F(NAME, 3, member, OPT, 0, 0) \
     F(STR, 4, file, OPT, 0, 256) \
-    F(U64, 5, offset, OPT, 0, 0)            /* of the first byte that follows */
+    F(U64, 5, offset, OPT, 0, 0)            /* of the first byte that follows */ \
+    F(MSG, 6, claim, OPT, a_claim_id, 0)    /* of the member that failed */ \
+    F(U64, 7, bytes, OPT, 0, 0)             /* so many follow, exactly */
 
 /* ---- views ---- */
 

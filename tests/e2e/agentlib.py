@@ -68,13 +68,16 @@ class Artifacts:
 
 
 class Server(starlink.Server):
-    """A resource server that also answers BULK_GET."""
+    """A resource server that also answers BULK_GET; and BULK_LOG without a ticket when `answer_logs` says how: until then it is
+    as one that is too old to know it."""
 
     def __init__(self, artifacts, **options):
         super().__init__(**options)
         self.artifacts = artifacts
         self.requests = 0
         self.logs_connection = None
+        self.brought = []  # (claim, announced bytes, text) of logs that nobody asked for
+        self.answer_logs = None  # fn(claim): fields of BULK_END
         self._bulk_thread = threading.Thread(target=self._serve_bulk, name="bulk", daemon=True)
         self._bulk_thread.start()
 
@@ -84,7 +87,7 @@ class Server(starlink.Server):
             if hello.ticket:
                 self.logs_connection = connection
                 continue
-            threading.Thread(target=self._serve_gets, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._serve_untold, args=(connection,), daemon=True).start()
 
     def logs(self, node, unit, member, timeout_s=10, **options):
         """What OPEN_BULK brings: {file: bytes}."""
@@ -104,20 +107,25 @@ class Server(starlink.Server):
                 return files if message.ok else message.code
         raise AssertionError("no BULK_END came")
 
-    def _serve_gets(self, connection):
-        try:
-            get = connection.wait("BULK_GET", timeout_s=30)
-            self.artifacts.gets.append(get.digest)
-            if get.digest not in self.artifacts.items:
-                connection.send(
-                    Message("BULK_END", code="not_found", message=f"no artifact {get.digest} in this store")
-                )
-                return
-            for piece in self.artifacts.pieces(get.digest, get.offset):
-                connection.send(Message("BULK_DATA", bytes=piece))
-            connection.send(Message("BULK_END", ok=True))
-        except (OSError, TimeoutError):
-            pass
+    def _serve_untold(self, connection):
+        with contextlib.suppress(OSError, TimeoutError):
+            first = connection.wait(("BULK_GET", "BULK_LOG"), timeout_s=30)
+            if first.type == "BULK_GET":
+                self._serve_get(connection, first)
+            elif self.answer_logs:
+                connection.wait("BULK_END", timeout_s=30)
+                text = b"".join(m.bytes for m in connection.drain("BULK_DATA"))
+                self.brought.append((first.claim, first.bytes, text))
+                connection.send(Message("BULK_END", **self.answer_logs(first.claim)))
+
+    def _serve_get(self, connection, get):
+        self.artifacts.gets.append(get.digest)
+        if get.digest not in self.artifacts.items:
+            connection.send(Message("BULK_END", code="not_found", message=f"no artifact {get.digest} in this store"))
+            return
+        for piece in self.artifacts.pieces(get.digest, get.offset):
+            connection.send(Message("BULK_DATA", bytes=piece))
+        connection.send(Message("BULK_END", ok=True))
 
     def ask(self, type_, timeout_s=10, **fields):
         """Sends a request and returns its reply."""

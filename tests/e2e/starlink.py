@@ -311,11 +311,11 @@ class Connection:
             self.sock.sendall(b"".join(encode(m) for m in messages))
 
     def wait(self, type_, timeout_s=10, where=None, **fields):
-        """Take out and return the first message of that type with those fields for which where(message) holds;
-        others stay. Raises TimeoutError with what did come."""
+        """Take out and return the first message of that type (or of one of a tuple) with those fields for which where(message)
+        holds; others stay. Raises TimeoutError with what did come."""
 
         def fits(m):
-            return m.type == type_ and all(m[k] == v for k, v in fields.items()) and (where is None or where(m))
+            return (m.type == type_ or m.type in type_ and isinstance(type_, tuple)) and all(m[k] == v for k, v in fields.items()) and (where is None or where(m))
 
         deadline = time.monotonic() + timeout_s
         with self._changed:

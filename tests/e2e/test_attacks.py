@@ -346,6 +346,15 @@ def an_answer_for_a_unit_elsewhere(field):
         link.wait("BEAT_ACK")
 
 
+@attack("lie")
+def a_log_of_a_member_elsewhere(field):
+    claim = {"app_uid": "017f22e2-79b0-7fff-bfff-ffffffffffff", "unit": "ocr-abcde", "member": "head", "attempt": 1}
+    with Client(field.address, field.thief) as link:
+        link.send(Message("HELLO", node=field.thief.id, **{**HELLO, "peer": "BULK"}))
+        link.send(Message("BULK_LOG", claim=claim, bytes=9), Message("BULK_DATA", bytes=b"it burns\n"), Message("BULK_END", ok=True))
+        assert link.wait("BULK_END").code == "forbidden"
+
+
 # ---- what must come of each ----
 
 

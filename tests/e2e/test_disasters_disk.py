@@ -6,7 +6,7 @@ import urllib.error
 
 import pytest
 from disasterlib import REAL, SOON_S, some
-from proclib import wait_for
+from proclib import kill, members, wait_for
 
 NODE = "cluster-1-node-1"
 
@@ -83,3 +83,24 @@ def test_node(world):
     assert traffic.failed == []
     for node in others:
         world.api("POST", f"/nodes/{node}/uncordon")
+
+
+def test_last_words(world):
+    """A head is killed while the server has no room for what it said: its node brings that again, and then it may go, too."""
+    unit = next(unit for unit in world.wait_ready("app", SOON_S) if unit["nodeName"] != NODE)
+    kept = world.disk("server") / "logs"
+    with Full(world.disk("server")):
+        kill(members(unit["name"], "head/"))
+        wait_for("a refusal", lambda: "reason=disk" in world.log("server"), SOON_S)
+        assert list(kept.rglob("*.log")) == []
+    wait_for("the log", lambda: [path for path in kept.rglob("*.log") if path.name.startswith(unit["name"])], SOON_S)
+    world.wait_ready("app", SOON_S, without=[unit["name"]])
+    world.hold(unit["nodeName"])
+    world.wait("its absence", lambda: not world.is_up(unit["nodeName"]), 20)
+    done = world.run("logs", "app", "--unit", unit["name"], "--previous")
+    assert done.returncode == 0, done.stderr
+    said, _, text = done.stdout.partition("\n")
+    assert "as its node brought it" in said and unit["nodeName"] in said
+    assert text and text in next(kept.rglob(f"{unit['name']}.*")).read_text()
+    world.release(unit["nodeName"])
+    world.wait("the node", lambda: world.is_up(unit["nodeName"]), SOON_S)

@@ -334,6 +334,55 @@ def test_failed_members_logs(tmp_path):
             agent.close()
 
 
+def test_last_words_are_brought(tmp_path):
+    """The last mebibyte, from the beginning of a line; again until the server has it, over a restart of the agent; three times at
+    most when it is refused; nothing of an app that keeps no logs."""
+    artifacts = Artifacts()
+    environment = artifacts.put(shell_environment("seq -f 'line %.0f of what was printed' 1 60000; exit 3"))
+    with Server(artifacts) as server:
+        agent = Agent(server, tmp_path)
+        waiting = agent.data / "outbox"
+        try:
+            node = server.wait("HELLO").node
+            failed(server, agent, artifacts, environment, node, logs={"keepFailed": "0s"})
+            assert not waiting.exists()
+            failed(server, agent, artifacts, environment, node)  # and this server knows nothing of it
+            [name] = os.listdir(waiting)
+            agent.kill()
+            server.forget_peer()
+            (waiting / (name + ".abc123")).write_text("a write that broke off")
+            os.utime(waiting / (name + ".abc123"), (0, 0))
+            busy = iter([{"code": "unavailable"}])
+            server.answer_logs = lambda claim: next(busy, {"ok": True})
+            agent.start()
+            wait_for("the log, twice", lambda: len(server.brought) == 2, 30)
+            (claim, announced, text), again = server.brought
+            assert again == server.brought[0] and announced == len(text) <= 1 << 20
+            assert name == f"{claim['app_uid']}.noop-aaaaa.head.1.log"
+            lines = text.decode().splitlines()
+            assert len(text) > (1 << 20) - 40 and lines[-1] == "line 60000 of what was printed"
+            assert lines == [f"line {i} of what was printed" for i in range(60001 - len(lines), 60001)]
+            wait_for("an empty outbox", lambda: os.listdir(waiting) == [], 10)
+            assert "astra_agent_logs_sent_total 1" in agent.get("/metrics")
+            stays = Claim(server, node, artifacts.put(revision_document(environment)), unit="noop-stays")
+            assert stays.reserve().granted and stays.bind().ok
+            wait_for("its log", lambda: len(server.brought) == 3, 30)
+            wait_for("an empty outbox", lambda: os.listdir(waiting) == [], 10)
+            agent.kill()
+            server.forget_peer()
+            agent.start()
+            stays.status(where=lambda m: m.member_state == "EXITED")  # found as it was: nothing is brought again
+            assert stays.release().ok
+            stays.status(where=lambda m: m.claim_state == "RELEASED")
+            server.answer_logs = lambda claim: {"code": "forbidden"}
+            failed(server, agent, artifacts, environment, node)
+            wait_for("the end of it", lambda: os.listdir(waiting) == [] and len(server.brought) == 6, 30)
+            assert [claim["unit"] for claim, _, _ in server.brought[2:]] == ["noop-stays"] + ["noop-aaaaa"] * 3
+            assert "astra_agent_logs_dropped_total 1" in agent.get("/metrics")
+        finally:
+            agent.close()
+
+
 def test_references_where_paths_differ(tmp_path):
     """Without namespaces the members of a unit have no path in common: refused by name, unless the head is alone."""
     artifacts = Artifacts()

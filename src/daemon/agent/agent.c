@@ -204,6 +204,7 @@ static int agent_begin(struct d_agent *a, struct a_error *reterr)
     if (rc < 0)
         return rc;
     a->begun = true;
+    d_outbox_start(a);
     d_claims_begin(a);
     d_usage_start(a);
     d_ended_start(a);
@@ -220,8 +221,8 @@ static bool work_is_left(const struct d_agent *a)
         if (a_list_entry(it, struct d_member, link)->job.running)
             return true;
     }
-    return d_upgrade_is_working(a) || a->write.running || a->collect.running || a->ended_look.running ||
-           a->scrapes > 0 || !a_list_empty(&a->fetches);
+    return d_upgrade_is_working(a) || d_outbox_is_working(a) || a->write.running || a->collect.running ||
+           a->ended_look.running || a->scrapes > 0 || !a_list_empty(&a->fetches);
 }
 
 /* Nothing new begins; what the pools do is waited for and told. */
@@ -230,6 +231,7 @@ static void work_finish(struct d_agent *a)
     a->closing = true;
     d_usage_stop(a);
     d_ended_stop(a);
+    d_outbox_stop(a);
     d_logs_stop(a);
     d_upgrade_stop(a);
     d_link_stop(a);
@@ -254,6 +256,7 @@ static char *agent_close(struct d_agent *a)
     a_list_foreach_safe (it, &a->members) {
         d_member_free(a_list_entry(it, struct d_member, link));
     }
+    d_outbox_free(a);
     net_http_client_free(a->http);
     d_identity_close(&a->identity);
     d_tenants_close(a);

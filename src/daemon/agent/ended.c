@@ -17,7 +17,7 @@
 #define LOOK_MAX_MS 3600000 /* between two looks while something is kept: the wall clock may be set */
 #define LOOK_MIN_MS 1000
 
-static uint64_t keep_s(const struct d_member *m)
+uint64_t d_ended_keep_s(const struct d_member *m)
 {
     uint64_t ms;
     const char *text = wire_value_string(wire_value_path(m->document, "spec.logs.keepFailed"), NULL);
@@ -28,7 +28,7 @@ void d_ended_keep(const struct d_member *m)
 {
     A_AUTOFREE char *dir = sys_path_join(m->agent->data, "ended");
     A_AUTOFREE char *from = sys_path_join(m->folder, D_SHIM_LOG_FILE);
-    uint64_t keep = keep_s(m), until = sys_clock_wall_ms() / 1000 + keep;
+    uint64_t keep = d_ended_keep_s(m), until = sys_clock_wall_ms() / 1000 + keep;
     A_AUTOFREE char *to =
         a_asprintf("%s/%s.%s.%u.%" PRIu64 ".log", dir, m->id.unit.s, m->id.member.s, m->id.attempt, until);
     if (m->exited && keep > 0 && sys_file_exists(from) && sys_dir_make(dir, 0700, NULL) == 0) {

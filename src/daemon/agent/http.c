@@ -59,6 +59,9 @@ static void node_print(struct d_agent *a, struct a_buf *b)
     counter(b, "astra_agent_members_started_total", "Members started", a->members_started);
     counter(b, "astra_agent_members_failed_total", "Members that ended unasked or could not start",
             a->members_failed);
+    counter(b, "astra_agent_logs_sent_total", "Logs of failed members that the server took", a->logs_sent);
+    counter(b, "astra_agent_logs_dropped_total",
+            "Logs of failed members given up: refused, too many, or no room", a->logs_dropped);
     counter(b, "astra_agent_oom_kills_total", "Processes killed for their member's memory", a->oom_kills);
 }
 

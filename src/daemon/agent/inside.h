@@ -39,6 +39,7 @@
 
 struct d_agent;
 struct d_choice;
+struct d_outbox;
 struct d_serve;
 struct d_tenants;
 struct d_upgrade;
@@ -179,6 +180,8 @@ struct d_agent {
     struct d_job collect;
 
     struct d_upgrade *upgrade;
+    struct d_outbox *outbox;
+    uint64_t logs_sent, logs_dropped;
 
     /* logs of members that ended */
     struct sys_timer ended_timer;
@@ -265,7 +268,8 @@ void d_serve_report(struct d_serve *s, struct a_arena *arena, struct wire_sl_cla
 void d_serve_forget(struct d_serve *s); /* the head is gone: no endpoint is left */
 
 /* ended.c: logs of members that ended by themselves */
-void d_ended_keep(const struct d_member *m); /* in the pool, before the member's folder goes */
+uint64_t d_ended_keep_s(const struct d_member *m); /* logs.keepFailed of its app */
+void d_ended_keep(const struct d_member *m);       /* in the pool, before the member's folder goes */
 void d_ended_start(struct d_agent *a);
 void d_ended_look(struct d_agent *a); /* another one was kept: is it too much now? */
 void d_ended_stop(struct d_agent *a);
@@ -310,6 +314,15 @@ bool d_upgrade_is_working(const struct d_agent *a);
 void d_upgrade_stop(struct d_agent *a);
 /* The path of the executable to start in our place, owned by the caller; NULL: the agent just ends. */
 char *d_upgrade_free(struct d_agent *a);
+
+/* outbox.c: the last words of members that failed, on their way to the server */
+void d_outbox_start(struct d_agent *a);
+/* The member failed: the end of its log, if it has one, is put aside and sent. */
+void d_outbox_add(struct d_member *m);
+void d_outbox_attached(struct d_agent *a); /* a server said WELCOME */
+bool d_outbox_is_working(const struct d_agent *a);
+void d_outbox_stop(struct d_agent *a);
+void d_outbox_free(struct d_agent *a);
 
 /* logs.c */
 void d_logs_open(struct d_agent *a, const struct wire_sl_open_bulk *m);

@@ -151,6 +151,7 @@ static void welcome_take(struct d_agent *a, const struct wire_sl_welcome *m)
             SYS_STR("store", m->store_id.s));
     d_upgrade_attached(a);
     d_report_all(a);
+    d_outbox_attached(a);
     beat_fire(a);
 }
 

@@ -72,6 +72,7 @@ void d_member_fail(struct d_member *m, enum a_reason reason, const struct a_erro
     m->exited = true;
     m->agent->members_failed++;
     d_member_set(m, A_MEMBER_EXITED, reason, "%s", a_error_text(error));
+    d_outbox_add(m);
 }
 
 /* ---- making ---- */

@@ -1,5 +1,7 @@
 /* Logs of an app's members: the server asks the nodes (each dials a bulk connection) and passes on what they
- * send, whole lines at a time, so that several members may speak at once. Nothing is kept here. */
+ * send, whole lines at a time, so that several members may speak at once. Of a member that failed there is
+ * also what its node brought then (kept_logs.c): the last mebibyte, for when the node is away or has it no
+ * more. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,9 +9,11 @@
 #include "base/alloc.h"
 #include "daemon/server/api.h"
 #include "sys/clock.h"
+#include "sys/file.h"
 
 #define LOG_SOURCES_MAX 64
 #define LOG_LINE_MAX (64u << 10)
+#define LOG_CHUNK (16u << 10)
 
 struct log_stream;
 
@@ -25,11 +29,15 @@ struct log_source {
     char file[257];
     struct a_buf line;   /* begun, not ended */
     bool ended, stopped; /* stopped: told to wait, until the client took some */
+    int fd;              /* of what is kept here; -1 */
+    uint64_t offset;
+    struct sys_timer timer; /* reads on */
 };
 
 struct log_stream {
     struct server *s;
     struct net_http_request *r;
+    struct a_uuid app_uid;
     bool prefix, follow, previous;
     uint64_t tail;
     const char *file;
@@ -42,6 +50,8 @@ static void logs_free(struct log_stream *st)
 {
     for (size_t i = 0; i < st->n; i++) {
         d_ticket_cancel(st->sources[i].ticket);
+        sys_timer_clear(&st->sources[i].timer);
+        sys_fd_close(st->sources[i].fd);
         a_buf_deinit(&st->sources[i].line);
     }
     a_free(st->name);
@@ -132,11 +142,15 @@ static bool on_log_data(void *ctx, struct a_view bytes)
     return !source->stopped;
 }
 
+static bool kept_open(struct log_source *source, struct a_view why);
+
 static void on_log_end(void *ctx, const struct a_error *error)
 {
     struct log_source *source = ctx;
     A_BUF_AUTO struct a_buf b = {0};
     source->ticket = NULL;
+    if (error != NULL && source->file[0] == '\0' && kept_open(source, a_view_str(a_error_text(error))))
+        return;
     source->ended = true;
     line_end(source);
     if (error != NULL && error->code != A_CODE_NONE) {
@@ -146,8 +160,57 @@ static void on_log_end(void *ctx, const struct a_error *error)
     logs_go_on(source->stream);
 }
 
-/* False, with why: nobody can be asked for this one now. */
-static bool source_is_there(const struct log_source *source, struct a_buf *ret_why)
+/* ---- what is kept here ---- */
+
+static const struct d_kept_log *kept_of(const struct log_source *source)
+{
+    const struct log_stream *st = source->stream;
+    return st->previous && st->name[0] == '\0'
+               ? d_kept_log_find(st->s, &st->app_uid, source->unit.s, source->member.s)
+               : NULL;
+}
+
+static void kept_pump(void *ctx)
+{
+    struct log_source *source = ctx;
+    char chunk[LOG_CHUNK];
+    while (!source->stopped) {
+        ssize_t n = sys_fd_read_at(source->fd, chunk, sizeof chunk, source->offset);
+        if (n <= 0) {
+            sys_fd_close(source->fd);
+            source->fd = -1;
+            on_log_end(source, NULL);
+            return;
+        }
+        source->offset += (uint64_t)n;
+        on_log_data(source, (struct a_view){chunk, (size_t)n});
+    }
+}
+
+/* It follows after this returned. False: none of it is here. */
+static bool kept_open(struct log_source *source, struct a_view why)
+{
+    struct log_stream *st = source->stream;
+    const struct d_kept_log *log = kept_of(source);
+    A_AUTOFREE char *path = log != NULL ? d_kept_log_path(st->s, &log->id) : NULL;
+    A_BUF_AUTO struct a_buf b = {0};
+    if (log == NULL || sys_file_open_read(path, &source->fd, NULL) != 0)
+        return false;
+    a_buf_addf(&b,
+               "astra: the end of the log of %s/%s, as its node brought it (" A_VIEW_FMT "):", source->unit.s,
+               source->member.s, A_VIEW_ARG(why));
+    line_write(source, a_buf_view(&b), true);
+    source->offset = st->tail > 0 && log->bytes > st->tail ? log->bytes - st->tail : 0;
+    snprintf(source->file, sizeof source->file, "log");
+    sys_timer_init(&source->timer, st->s->loop, kept_pump, source);
+    sys_timer_set_in(&source->timer, 0);
+    return true;
+}
+
+/* ---- asking ---- */
+
+/* False, with why: its node cannot be asked for this one now. */
+static bool node_is_there(const struct log_source *source, struct a_buf *ret_why)
 {
     const struct server *s = source->stream->s;
     const struct sl_resource_node *node = sl_resource_node(&s->resource, &source->node);
@@ -157,6 +220,10 @@ static bool source_is_there(const struct log_source *source, struct a_buf *ret_w
         return true;
     uint64_t at = node != NULL ? api_wall_ms(s->api, node->closed_ms) : source->gone_unix_ms;
     sys_clock_print(at != 0 ? at : api_wall_ms(s->api, s->started_ms), since);
+    if (source->node.s[0] == '\0') {
+        a_buf_add_str(ret_why, "this server does not know its node any more");
+        return false;
+    }
     a_buf_addf(ret_why, "the log of %s/%s is on node %s", source->unit.s, source->member.s, name);
     if (strcmp(name, source->node.s) != 0)
         a_buf_addf(ret_why, " (%s)", source->node.s);
@@ -164,6 +231,13 @@ static bool source_is_there(const struct log_source *source, struct a_buf *ret_w
                at != 0 ? ", which has been away since %s"
                        : ", which has not come since this server's start at %s",
                since);
+    return false;
+}
+
+static bool source_is_there(const struct log_source *source, struct a_buf *ret_why)
+{
+    if (node_is_there(source, ret_why) || kept_of(source) != NULL)
+        return true;
     a_buf_add_str(ret_why,
                   "; it can be read when the node is back, while it is kept there (logs.keepFailed)");
     return false;
@@ -183,9 +257,10 @@ static void source_open(struct log_source *source)
                                           .follow = st->follow,
                                           .tail_bytes = st->tail,
                                           .file = a_view_str(st->name)};
-    if (source_is_there(source, &why))
+    bool there = node_is_there(source, &why);
+    if (there)
         source->ticket = d_ticket_open(st->s, &source->node, &ask, &ops, source, &e);
-    if (source->ticket != NULL)
+    if (source->ticket != NULL || kept_open(source, there ? a_view_str(a_error_text(&e)) : a_buf_view(&why)))
         return;
     source->ended = true;
     a_buf_addf(&line, "astra: logs of %s/%s: %s", source->unit.s, source->member.s,
@@ -198,10 +273,14 @@ static void on_logs_drain(void *ctx, struct net_http_request *r)
     struct log_stream *st = ctx;
     (void)r;
     for (size_t i = 0; i < st->n; i++) {
-        if (!st->sources[i].stopped || st->sources[i].ticket == NULL)
+        struct log_source *source = &st->sources[i];
+        if (!source->stopped || (source->ticket == NULL && source->fd < 0))
             continue;
-        st->sources[i].stopped = false;
-        d_ticket_resume(st->sources[i].ticket);
+        source->stopped = false;
+        if (source->fd >= 0)
+            sys_timer_set_in(&source->timer, 0);
+        else
+            d_ticket_resume(source->ticket);
     }
 }
 
@@ -213,7 +292,7 @@ static struct log_source *source_add(struct log_stream *st, const struct a_unit_
     if (node->s[0] == '\0' || st->n == LOG_SOURCES_MAX)
         return NULL;
     struct log_source *source = &st->sources[st->n++];
-    *source = (struct log_source){.stream = st, .unit = *unit, .member = *member, .node = *node};
+    *source = (struct log_source){.stream = st, .unit = *unit, .member = *member, .node = *node, .fd = -1};
     snprintf(source->node_name, sizeof source->node_name, "%s", d_node_name(st->s, node));
     return source;
 }
@@ -241,20 +320,34 @@ static void sources_of_fleet(struct log_stream *st, const struct d_app *app, con
     }
 }
 
-/* The newest of each unit and member. */
+/* It is asked for, and no newer one of the same member is there already. */
+static bool is_new(const struct log_stream *st, const char *unit, const char *member,
+                   const struct a_unit_name *its_unit, const struct a_name *its_member)
+{
+    if ((unit[0] != '\0' && strcmp(unit, its_unit->s) != 0) ||
+        (member[0] != '\0' && strcmp(member, its_member->s) != 0))
+        return false;
+    for (size_t i = 0; i < st->n; i++)
+        if (strcmp(st->sources[i].unit.s, its_unit->s) == 0 &&
+            strcmp(st->sources[i].member.s, its_member->s) == 0)
+            return false;
+    return true;
+}
+
+/* The newest of each unit and member: where they ended, and, of those that nobody remembers, what is kept. */
 static void sources_of_past(struct log_stream *st, const struct d_app *app, const char *unit,
                             const char *member)
 {
     a_list_foreach (l, (struct a_list *)(uintptr_t)&app->past) {
         const struct d_past *p = a_list_entry(l, struct d_past, link);
-        bool had = (unit[0] != '\0' && strcmp(unit, p->unit.s) != 0) ||
-                   (member[0] != '\0' && strcmp(member, p->member.s) != 0);
-        for (size_t i = 0; i < st->n && !had; i++)
-            had = strcmp(st->sources[i].unit.s, p->unit.s) == 0 &&
-                  strcmp(st->sources[i].member.s, p->member.s) == 0;
-        if (!had)
+        if (is_new(st, unit, member, &p->unit, &p->member))
             source_of_past(st, p);
     }
+    for (const struct d_kept_log *log = NULL; (log = d_kept_log_before(st->s, log)) != NULL;)
+        if (strcmp(log->id.app_uid.s, app->uid.s) == 0 && st->n < LOG_SOURCES_MAX &&
+            is_new(st, unit, member, &log->id.unit, &log->id.member))
+            st->sources[st->n++] =
+                (struct log_source){.stream = st, .unit = log->id.unit, .member = log->id.member, .fd = -1};
 }
 
 static void sources_of_orphan(struct log_stream *st, const struct d_app *app, const char *unit,
@@ -309,6 +402,7 @@ void api_handle_APP_LOGS(struct api_call *c)
     struct log_stream *st = a_new(struct log_stream);
     *st =
         (struct log_stream){.s = c->s, .r = c->r, .tail = tail_bytes, .name = a_strdup(api_query(c, "file"))};
+    st->app_uid = app->uid;
     st->follow = api_query_flag(c, "follow");
     st->previous = api_query_flag(c, "previous");
     if (st->previous)

@@ -304,6 +304,7 @@ void api_handle_METRICS(struct api_call *c)
     metrics_server(c, &b);
     metrics_identity(c->s, &b);
     metrics_disk(c, &b);
+    d_kept_logs_metrics(c->s, &b);
     d_kube_metrics(c->s, &b);
     metrics_events(c, &b);
     metrics_apps(c, &b);

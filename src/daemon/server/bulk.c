@@ -1,7 +1,7 @@
 /* Bulk connections: a second connection that the agent dials, so that artifacts and logs never delay a
- * heartbeat. Without a ticket the agent asks for artifacts (BULK_GET); with one it brings what the server
- * asked it for (OPEN_BULK). TCP's flow control is the flow control: a file is read as the queue empties, and
- * a reader that is slow stops the agent. */
+ * heartbeat. Without a ticket the agent asks for artifacts (BULK_GET) or brings the last words of a member
+ * that failed (kept_logs.c); with one it brings what the server asked it for (OPEN_BULK). TCP's flow control
+ * is the flow control: a file is read as the queue empties, and a reader that is slow stops the agent. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +37,7 @@ struct d_bulk {
     char *text_copy;
     uint64_t size, offset;
     struct sys_timer refill;
+    struct d_kept_push *push; /* the log that the agent brings unasked; NULL */
     struct d_peer *peer;
 };
 
@@ -252,6 +253,7 @@ void d_bulk_detach(struct d_peer *p)
         return;
     struct d_ticket *t = b->ticket;
     bulk_source_close(b);
+    d_kept_push_drop(b->push);
     a_free(b);
     if (t != NULL) {
         t->peer = NULL;
@@ -271,11 +273,48 @@ static void on_bulk_end(struct d_ticket *t, const struct wire_sl_bulk_end *m)
     ticket_end(t, &e);
 }
 
+void d_bulk_push_over(struct d_peer *p, enum a_code code, const char *message, uint64_t bytes)
+{
+    p->bulk->push = NULL;
+    bulk_send_end(p, code, message, bytes);
+}
+
+void d_bulk_push_lied(struct d_peer *p, const char *message)
+{
+    p->bulk->push = NULL;
+    d_peer_refuse(p, NET_REFUSAL_LIE, A_CODE_INVALID, message);
+}
+
+/* Nobody asked for it: a member failed. One after the other on one connection. */
+static void on_push(struct d_peer *p, const struct wire_sl_bulk_log *m)
+{
+    if (p->bulk->push != NULL) {
+        d_peer_refuse(p, NET_REFUSAL_MALFORMED, A_CODE_WIRE_MALFORMED,
+                      "a second BULK_LOG before the end of the first");
+        return;
+    }
+    struct d_kept_push *push = d_kept_push_begin(p, m);
+    if (push != NULL)
+        p->bulk->push = push;
+}
+
+static void on_untold(struct d_peer *p, const struct wire_sl_message *m)
+{
+    if (m->type == WIRE_SL_T_BULK_GET)
+        on_get(p, &m->bulk_get);
+    else if (m->type == WIRE_SL_T_BULK_LOG)
+        on_push(p, &m->bulk_log);
+    else if (m->type == WIRE_SL_T_BULK_DATA && p->bulk->push != NULL)
+        d_kept_push_data(p->bulk->push, m->bulk_data.bytes);
+    else if (m->type == WIRE_SL_T_BULK_END && p->bulk->push != NULL)
+        d_kept_push_end(p->bulk->push, &m->bulk_end);
+}
+
 void d_bulk_message(struct d_peer *p, const struct wire_sl_message *m)
 {
     struct d_ticket *t = p->bulk->ticket;
-    if (m->type == WIRE_SL_T_BULK_GET && t == NULL)
-        on_get(p, &m->bulk_get);
+    if (t == NULL)
+        on_untold(p, m);
     else if (m->type == WIRE_SL_T_BULK_LOG && t != NULL && t->ops.log != NULL)
         t->ops.log(t->ctx, &m->bulk_log);
     else if (m->type == WIRE_SL_T_BULK_DATA && t != NULL) {

@@ -25,7 +25,7 @@ static const struct parameter parameters[] = {
     {"member", "string", "of this member only"},
     {"file", "string", "one of the member's log files"},
     {"tail", "string", "only the end of each log: 64Ki"},
-    {"previous", "boolean", "of the start before this one"},
+    {"previous", "boolean", "of the start before this one; of one that failed also when its node is gone"},
     {"follow", "boolean", "go on as they come"},
     {"prefix", "boolean", "each line says whose it is"},
 };

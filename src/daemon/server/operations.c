@@ -726,5 +726,6 @@ void d_app_gone(struct server *s, struct d_app *app)
     g->txn = (struct store_txn){.writes = g->writes, .n_writes = n, .done = gone_done, .ctx = g};
     store_submit(s->store, &g->txn);
     d_event_add(s, NULL, "server", app->key, 0, A_REASON_REQUESTED, "app %s is gone", app->key);
+    d_kept_logs_forget(s, &app->uid);
     d_app_remove(s, app);
 }

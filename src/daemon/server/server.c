@@ -28,10 +28,13 @@ static const char usage_text[] =
     "least 4s)\n"
     "  --counts-every TIME      success counts are stored so often: a crash loses so much of them (default "
     "1m)\n"
+    "  --logs-max BYTES         of the last words of failed members, all of them (default " D_KEPT_LOGS_MAX
+    ")\n"
     "  --roles ROLE,...         of resource, scheduler, api, kube (default all; only kube may be left out)\n"
     "  --ready-file FILE        written once it serves: {\"pid\", \"api\", \"starlink\"}\n"
     "\n"
-    "--lost-after and --counts-every may also come from ASTRA_CFG_SERVER_LOST_AFTER and _COUNTS_EVERY.\n"
+    "--lost-after, --counts-every and --logs-max may also come from ASTRA_CFG_SERVER_LOST_AFTER,\n"
+    "_COUNTS_EVERY and _LOGS_MAX.\n"
     "DIR/api.token, DIR/join.token and DIR/ca.key (mode 0600) are made at the first start and read again at "
     "the\n"
     "next. DIR/ca.pem is what clients of the API trust.\n";
@@ -62,6 +65,15 @@ static int counts_every_read(struct server_options *o)
         (a_text_duration(a_view_str(o->counts_every), &o->counts_ms) && o->counts_ms > 0))
         return 0;
     fprintf(stderr, "astra server: --counts-every %s: no duration such as 1m\n", o->counts_every);
+    return 2;
+}
+
+static int logs_max_read(struct server_options *o)
+{
+    const char *text = o->logs_max != NULL ? o->logs_max : D_KEPT_LOGS_MAX;
+    if (a_text_bytes(a_view_str(text), &o->logs_max_bytes))
+        return 0;
+    fprintf(stderr, "astra server: --logs-max %s: expected bytes, for example 256Mi\n", text);
     return 2;
 }
 
@@ -108,7 +120,8 @@ static int options_read(struct server_options *o, int argc, char **argv)
                                  .starlink = "127.0.0.1:7701",
                                  .certificate_life_ms = D_SERVER_CERT_LIFE_MS,
                                  .lost_after = sys_env_get("ASTRA_CFG_SERVER_LOST_AFTER"),
-                                 .counts_every = sys_env_get("ASTRA_CFG_SERVER_COUNTS_EVERY")};
+                                 .counts_every = sys_env_get("ASTRA_CFG_SERVER_COUNTS_EVERY"),
+                                 .logs_max = sys_env_get("ASTRA_CFG_SERVER_LOGS_MAX")};
     const struct {
         const char *flag, **target;
     } flags[] = {{"--data", &o->data},
@@ -118,6 +131,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
                  {"--certificate-life", &life},
                  {"--lost-after", &o->lost_after},
                  {"--counts-every", &o->counts_every},
+                 {"--logs-max", &o->logs_max},
                  {"--roles", &o->roles},
                  {"--ready-file", &o->ready_file}};
     for (int i = 1; i < argc; i++) {
@@ -136,7 +150,7 @@ static int options_read(struct server_options *o, int argc, char **argv)
         }
         *target = argv[++i];
     }
-    if (lost_after_read(o) != 0 || counts_every_read(o) != 0 || roles_read(o) != 0)
+    if (lost_after_read(o) != 0 || counts_every_read(o) != 0 || logs_max_read(o) != 0 || roles_read(o) != 0)
         return 2;
     if (o->data == NULL) {
         fprintf(stderr, "astra server: --data is required\n%s", usage_text);
@@ -245,6 +259,8 @@ static int data_open(struct server *s, struct a_error *reterr)
         rc = d_apps_load(s, reterr);
     if (rc == 0)
         rc = d_upgrades_load(s, reterr);
+    if (rc == 0)
+        d_kept_logs_load(s);
     return rc;
 }
 
@@ -310,6 +326,7 @@ static void server_deinit(struct server *s)
     d_cluster_drains_stop(s);
     d_upgrades_stop(s);
     d_peers_close(s);
+    d_kept_logs_free(s);
     d_counts_stop(s);
     d_authority_close(s);
     sys_round_remove(&s->round);

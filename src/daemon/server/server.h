@@ -202,9 +202,9 @@ struct server_options {
     const char *ready_file;
     const char *api_host; /* another name of the API, for its certificate; NULL = none */
     uint64_t certificate_life_ms;
-    const char *roles;                     /* NULL = all */
-    const char *lost_after, *counts_every; /* as they were said */
-    uint64_t lost_ms, counts_ms;
+    const char *roles;                                /* NULL = all */
+    const char *lost_after, *counts_every, *logs_max; /* as they were said */
+    uint64_t lost_ms, counts_ms, logs_max_bytes;
 };
 
 struct server {
@@ -248,7 +248,8 @@ struct server {
     uint64_t event_counts[A_REASON_COUNT];
     struct a_list event_watchers; /* struct d_event_watcher.link */
     struct a_list tickets;        /* struct d_ticket.link: bulk connections asked for */
-    struct a_list commands;       /* struct d_command.link: to nodes, unanswered */
+    struct d_kept_logs *kept_logs;
+    struct a_list commands; /* struct d_command.link: to nodes, unanswered */
 
     struct a_map cluster_limits;  /* struct d_cluster_limits, by name */
     struct d_kube *kube;          /* NULL: this server does not have the role */
@@ -294,6 +295,64 @@ void d_past_add(const struct server *s, struct d_app *app, const struct a_claim_
 /* The node's row is about to be forgotten. */
 void d_past_node_gone(struct server *s, const struct sl_resource_node *node);
 void d_past_free(struct d_app *app);
+
+/* ---- kept_logs.c: the last words of failed members, brought by their nodes ---- */
+
+#define D_KEPT_LOG_BYTES (1u << 20) /* of one */
+#define D_KEPT_LOGS_OF_APP 32       /* the oldest goes */
+#define D_KEPT_LOGS 4096            /* of all */
+#define D_KEPT_LOGS_MAX "256Mi"     /* of all: --logs-max */
+#define D_KEPT_LOGS_TAKEN 8         /* at a time; who comes then is told to come again */
+#define D_KEPT_LOG_MS 30000         /* from BULK_LOG to BULK_END: a mebibyte at the slowest of links */
+
+/* Why one was not taken. X(NAME, "word") */
+#define D_KEPT_LOG_REFUSALS(X)                                                                               \
+    X(BUSY, "busy")         /* so many are on their way already, or one of this node; no memory */           \
+    X(STRANGER, "stranger") /* the node has, and had, no such claim */                                       \
+    X(SIZE, "size")         /* more or fewer bytes than it said, or none, or too many */                     \
+    X(CUT, "cut")           /* the connection broke, or the node gave up, before the end */                  \
+    X(SLOW, "slow")                                                                                          \
+    X(DISK, "disk") /* it could not be written */
+
+enum d_kept_log_refusal {
+#define X(name, word) D_KEPT_LOG_##name,
+    D_KEPT_LOG_REFUSALS(X)
+#undef X
+        D_KEPT_LOG_REFUSAL_COUNT
+};
+
+struct d_kept_log {
+    struct a_list link; /* oldest first */
+    struct a_claim_id id;
+    uint64_t bytes;
+    uint64_t unix_ms; /* when it came, for the order after a restart */
+};
+
+struct d_kept_push; /* one on its way */
+
+/* Finds what is in DATA/logs. Before the loop runs. */
+void d_kept_logs_load(struct server *s);
+/* After the peers are gone, while the pool is there. */
+void d_kept_logs_free(struct server *s);
+/* The newest of a member; empty names are any. NULL: none is here. */
+const struct d_kept_log *d_kept_log_find(const struct server *s, const struct a_uuid *app, const char *unit,
+                                         const char *member);
+/* All of them, the newest first: `log` NULL begins. */
+const struct d_kept_log *d_kept_log_before(const struct server *s, const struct d_kept_log *log);
+/* Owned by the caller. */
+char *d_kept_log_path(const struct server *s, const struct a_claim_id *id);
+/* The app is gone, and so are its logs. */
+void d_kept_logs_forget(struct server *s, const struct a_uuid *app);
+/* Prometheus text. */
+void d_kept_logs_metrics(const struct server *s, struct a_buf *b);
+
+/* A node begins to bring one. NULL: it was refused, and answered; the peer may be gone. */
+struct d_kept_push *d_kept_push_begin(struct d_peer *p, const struct wire_sl_bulk_log *m);
+/* These may end the push (d_bulk_push_over() is told), and the peer with it. */
+void d_kept_push_data(struct d_kept_push *push, struct a_view bytes);
+void d_kept_push_end(struct d_kept_push *push, const struct wire_sl_bulk_end *m);
+/* The connection is gone. What is being written is written. NULL allowed. */
+void d_kept_push_drop(struct d_kept_push *push);
 
 /* ---- peers.c: connections ---- */
 
@@ -521,6 +580,10 @@ void d_artifact_put(struct server *s, const struct a_name *namespace, const char
 void d_bulk_attach(struct d_peer *p, const struct wire_sl_hello *hello);
 void d_bulk_message(struct d_peer *p, const struct wire_sl_message *m);
 void d_bulk_detach(struct d_peer *p);
+/* What the node brought unasked is over; `code` NONE: it is on disk. */
+void d_bulk_push_over(struct d_peer *p, enum a_code code, const char *message, uint64_t bytes);
+/* ... and what it said of it is not true: its connection ends. */
+void d_bulk_push_lied(struct d_peer *p, const char *message);
 
 /* What is asked of a node over a bulk connection that it dials: logs, or an artifact. */
 struct d_ticket_ops {
