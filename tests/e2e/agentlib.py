@@ -17,11 +17,10 @@ import uuid
 from pathlib import Path
 
 import starlink
+from paths import ASTRA
 from proclib import wait_for
 from starlink import Message
 
-ROOT = Path(__file__).resolve().parents[2]
-ASTRA = Path(os.environ.get("ASTRA", ROOT / "build" / "src" / "astra"))
 GIB = 1 << 30
 CHUNK = 16000
 

@@ -10,10 +10,9 @@ import threading
 import time
 from pathlib import Path
 
+from paths import ASTRA
 from starlink import Message, Server
 
-ROOT = Path(__file__).resolve().parents[2]
-ASTRA = Path(os.environ.get("ASTRA_BIN") or Path(os.environ.get("BUILD", ROOT / "build")) / "src" / "astra")
 APP = {"namespace": "default", "name": "ocr"}
 REFUSAL = b"Request dropped due to backpressure"
 

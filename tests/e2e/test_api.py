@@ -8,13 +8,12 @@ import socket
 import ssl
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from paths import ASTRA
 from playlib import Platform, wait_for
 from starlink import Client, Message
 
-ASTRA = Path(__file__).resolve().parents[2] / "build/src/astra"
 ENV = b"an environment"
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 import starlink
 import tlslib
+from paths import ASTRA
 from playlib import Platform, wait_for
 from starlink import Client, Message
 
-ASTRA = Path(__file__).resolve().parents[2] / "build/src/astra"
 HELLO = dict(protocol_min=1, protocol_max=1, peer="AGENT", cluster="c1", network="lo", address="127.0.0.9", incarnation=1)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import starlink
+from paths import ASTRA
 from playlib import Platform, wait_for
 from starlink import Client, Message
 
-ASTRA = Path(__file__).resolve().parents[2] / "build/src/astra"
 APP = {
     "apiVersion": "astra-ray.dev/v1alpha1",
     "kind": "App",

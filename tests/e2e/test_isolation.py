@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from agentlib import Agent, Artifacts, Claim, Server, revision_document, tar_zst
+from paths import ASTRA
 from playlib import Platform
 from proclib import wait_for
 
-ASTRA = Path(__file__).resolve().parents[2] / "build/src/astra"
 MANIFEST = {"schema": 1, "platform": "linux-x86_64", "glibc": "2.17", "python": "3.11.2", "ray": "2.60.0"}
 # Says who it is, leaves a secret, and tries all that members of this node have.
 SNOOP = """#!/bin/sh

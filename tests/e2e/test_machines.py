@@ -11,8 +11,8 @@ import sys
 import time
 
 import pytest
+from paths import ASTRA, ROOT
 from proclib import start_time, wait_for
-from uplib import ASTRA, ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
 from _peers import debian  # noqa: E402

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import numpy
 import pytest
+from paths import ASTRA, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-ASTRA = ROOT / "build" / "src" / "astra"
 LIBRARY = ROOT / "build" / "src" / "tfcc" / "libastra-tfcc.so"
 ENGINE = ROOT / "build" / "engine"
 PYTHON = ROOT / "python"

@@ -6,10 +6,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+from paths import ASTRA
 from proclib import marked, start_time
 
-ROOT = Path(__file__).resolve().parents[2]
-ASTRA = Path(os.environ.get("ASTRA", ROOT / "build" / "src" / "astra"))
 ANY_PORTS = ["--api", "0", "--starlink", "0", "--gateway", "0", "--admin", "0"]
 
 
