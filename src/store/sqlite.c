@@ -303,6 +303,8 @@ static void txn_apply(const struct sqlite *s, struct store_txn *txn, uint64_t re
     txn->rc = run(s, "SAVEPOINT txn", &txn->error);
     for (size_t i = 0; i < txn->n_writes && txn->rc == 0; i++)
         txn->rc = one_write(s, &txn->writes[i], revision, &txn->error);
+    if (txn->rc == 0 && txn->also != NULL)
+        txn->rc = one_write(s, txn->also, revision, &txn->error);
     if (txn->rc == 0)
         txn->rc = run(s, "RELEASE txn", &txn->error);
     if (txn->rc == 0)

@@ -78,6 +78,7 @@ struct store_txn {
     struct a_list link;
     const struct store_write *writes; /* with their bytes, until `done` */
     size_t n_writes;
+    const struct store_write *also; /* one more, that somebody else has; NULL = none */
     /* On the loop, exactly once, never from within store_submit(). rc 0: committed and on disk, as
      * `revision`. -EAGAIN (A_CODE_CONFLICT): an expectation did not hold, nothing was written. Other -errno
      * with the store's code. */

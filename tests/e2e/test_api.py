@@ -1,10 +1,12 @@
 """The HTTP API of a real server, with nodes played in Python: no Ray."""
 
+import contextlib
 import hashlib
 import http.client
 import json
 import re
 import socket
+import sqlite3
 import ssl
 import threading
 import time
@@ -349,6 +351,99 @@ def test_a_repeated_write_counts_once(api):
     again = api.call("POST", f"{APP}/scale", {"units": 2}, Idempotency_Key="k1")
     assert again[0] == first[0] and again[1] == first[1] and again[2]["Idempotent-Replayed"] == "true"
     assert api.ok("GET", APP)["spec"]["units"] == 3
+
+
+def scale(api, units, key, **headers):
+    return api.call("POST", f"{APP}/scale", {"units": units}, Idempotency_Key=key, **headers)
+
+
+def units_of(api):
+    return api.ok("GET", APP)["spec"]["units"]
+
+
+def replays_of(store, change=None):
+    """The records of keys in a store that no server has; change: SQL first."""
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        if change:
+            db.execute(change)
+            db.commit()
+        rows = db.execute("SELECT value FROM entry WHERE key LIKE '/default/replay/%'").fetchall()
+    return [json.loads(value) for (value,) in rows]
+
+
+def test_a_write_is_repeated_over_a_crash(platform, api):
+    """The first answer comes again from the next server; another request with the key is refused, and another caller has
+    keys of his own."""
+    deploy(api)
+    other = Api(platform, api.ok("POST", "/v1/tokens", {"role": "admin"})["token"])
+    token = {"role": "view", "name": "ci"}
+    made = api.call("POST", "/v1/tokens", token, Idempotency_Key="k")
+    first, missing = scale(api, 2, "k"), api.call("DELETE", "/v1/namespaces/default/apps/none", Idempotency_Key="k")
+    assert (made[0], first[0], missing[0]) == (201, 200, 404)
+    scale(api, 3, "k3")
+    platform.crash()
+    platform.start_again()
+    again = scale(api, 2, "k")
+    assert again[:2] == first[:2] and again[2]["ETag"] == first[2]["ETag"] and again[2]["Idempotent-Replayed"] == "true"
+    assert units_of(api) == 3
+    assert api.call("POST", "/v1/tokens", token, Idempotency_Key="k")[1] == made[1]
+    assert api.call("DELETE", "/v1/namespaces/default/apps/none", Idempotency_Key="k")[:2] == missing[:2]
+    assert [t["name"] for t in api.items("/v1/tokens")].count("ci") == 1
+    assert Api(platform, made[1]["token"]).call("GET", "/v1/apps")[0] == 200
+    status, problem, _ = scale(api, 4, "k")
+    assert (status, problem["code"]) == (422, "idempotency_key_reused")
+    assert scale(other, 5, "k")[0] == 200 and units_of(api) == 5
+    platform.crash()
+    store = platform.data / "astra.db"
+    assert len(replays_of(store)) == 5
+    assert made[1]["token"].encode() not in b"".join(p.read_bytes() for p in platform.data.glob("astra.db*"))
+    # Some end, the others have a mark alone, as if the server had died before it answered.
+    over = "UPDATE entry SET value = json_set(value, '$.until', 1) WHERE key LIKE '/default/replay/%' AND "
+    replays_of(store, over + "revision = (SELECT max(revision) FROM entry WHERE key LIKE '/default/replay/%')")
+    replays_of(store, "UPDATE entry SET value = json_remove(value, '$.sealed') WHERE key LIKE '/default/replay/%'")
+    platform.start_again()
+    now = scale(api, 2, "k")
+    assert now[0] == 200 and now[1]["spec"]["units"] == 5 == units_of(api), "carried out before, so told as it is now"
+    wait_for(lambda: b"astra_server_idempotency_keys 4\n" in api.call("GET", "/metrics")[1])
+    assert scale(other, 6, "k")[0] == 200 and units_of(api) == 6, "that key was over"
+    platform.stop()
+    assert len(replays_of(store)) == 5
+    platform.start_again()
+
+
+def wal_commits(wal):
+    """The lengths of a write-ahead log at which a transaction is whole (https://sqlite.org/fileformat2.html#walformat)."""
+    page = int.from_bytes(wal[8:12], "big")
+    ends = range(32 + 24 + page, len(wal) + 1, 24 + page)
+    salt = wal[16:24]
+    frames = [(end, wal[end - page - 24 : end - page]) for end in ends]
+    return [end for end, head in frames if head[8:16] == salt and int.from_bytes(head[4:8], "big") != 0]
+
+
+def test_a_write_and_its_key_are_one_transaction(platform, api, tmp_path):
+    """P7. In whatever state a crash leaves the store: the write is there if and only if its key is."""
+    deploy(api)
+    platform.stop()
+    platform.start_again()
+    assert scale(api, 7, "scale")[0] == 200
+    api.ok("PUT", APP, app_doc(units=8, head={"cpu": 2}), Idempotency_Key="put")
+    api.ok("POST", f"{APP}/rollout/undo", {}, Idempotency_Key="undo")
+    api.ok("POST", "/v1/tokens", {"role": "view"}, Idempotency_Key="token")
+    api.ok("DELETE", APP, Idempotency_Key="delete")
+    platform.crash()
+    store, wal = platform.data / "astra.db", (platform.data / "astra.db-wal").read_bytes()
+    seen = []
+    for end in wal_commits(wal):
+        (tmp_path / "crash.db").write_bytes(store.read_bytes())
+        (tmp_path / "crash.db-wal").write_bytes(wal[:end])
+        with contextlib.closing(sqlite3.connect(tmp_path / "crash.db")) as db:
+            rows = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM entry")}
+        app = next((value for key, value in rows.items() if "/app/" in key), {"generation": 5})
+        writes = app["generation"] - 1 + sum("/token/" in key for key in rows)
+        assert writes == sum("/replay/" in key for key in rows), rows.keys()
+        seen.append(writes)
+    assert sorted(set(seen)) == [0, 1, 2, 3, 4, 5]
+    platform.start_again()
 
 
 def test_dry_run(api):

@@ -139,6 +139,23 @@ static void on_told(void *ctx, int rc, uint64_t revision, const struct a_error *
     t->order = ++told_order;
 }
 
+static void test_also_belongs_to_its_transaction(void **state)
+{
+    struct fixture *f = *state;
+    const struct store_write also = {A_VIEW_LIT("/also"), A_VIEW_LIT("1"), STORE_ABSENT};
+    struct told t[2] = {{.key = "/a"}, {.key = "/b"}};
+    for (int i = 0; i < 2; i++) {
+        t[i].write = (struct store_write){a_view_str(t[i].key), A_VIEW_LIT("x"), STORE_ANY};
+        t[i].txn = (struct store_txn){
+            .writes = &t[i].write, .n_writes = 1, .also = &also, .done = on_told, .ctx = &t[i]};
+        store_submit(f->store, &t[i].txn);
+    }
+    reopened(f);
+    assert_int_equal(t[0].rc, 0);
+    assert_int_equal(t[1].rc, -EAGAIN); /* what it expects of /also does not hold: nothing of it is there */
+    expect_scan(f, "/", "/a=x@1 /also=1@1 ");
+}
+
 static void test_submissions_commit_in_order(void **state)
 {
     struct fixture *f = *state;
@@ -293,6 +310,7 @@ int main(void)
         T(test_survives_reopening),
         T(test_compare_and_swap),
         T(test_all_or_nothing),
+        T(test_also_belongs_to_its_transaction),
         T(test_submissions_commit_in_order),
         T(test_one_process_only),
         T(test_corrupt_file_is_left_alone),

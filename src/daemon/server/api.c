@@ -26,9 +26,8 @@ static void (*const handlers[])(struct api_call *c) = {
 void api_reply(struct api_call *c, const struct net_http_response *response)
 {
     a_error_deinit(&c->error);
-    if (c->replay_key != NULL)
-        api_replay_end(c, response->status, response->body);
-    net_http_reply(c->r, response);
+    if (c->replay == NULL || !api_replay_end(c, response))
+        net_http_reply(c->r, response);
 }
 
 void api_reply_json(struct api_call *c, unsigned status, struct a_view text)
@@ -324,7 +323,6 @@ int d_api_start(struct server *s, struct a_error *reterr)
     s->api = a;
     a->wall_offset_ms = sys_clock_wall_ms() - sys_loop_now_ms(s->loop);
     a_list_init(&a->laters);
-    a_list_init(&a->replay_order);
     api_streams_begin(a);
     api_eds_begin(a);
     api_tables_init(a);
@@ -332,6 +330,8 @@ int d_api_start(struct server *s, struct a_error *reterr)
     int rc = uploads_clear(a, reterr);
     if (rc == 0)
         rc = api_tokens_load(a, reterr);
+    if (rc == 0)
+        rc = api_replays_open(s, reterr);
     if (rc == 0)
         rc = api_listen(a, reterr);
     if (rc == 0)
@@ -358,11 +358,12 @@ void d_api_stop(struct server *s)
     struct api *a = s->api;
     if (a == NULL)
         return;
+    a->stopping = true;
+    api_replays_stop(s);
     api_streams_close(a);
     api_eds_close(a);
     laters_end(a);
     net_http_server_free(a->http);
-    api_replays_free(a);
     api_tokens_free(a);
     api_tables_deinit(a);
     a_free(a);

@@ -17,8 +17,10 @@
 #define API_WATCH_SHARE 10
 #define API_KEEP_ALIVE_MS 15000 /* a comment on quiet event streams */
 #define API_GONE_MAX 1000       /* deletions that a watcher may have missed, per kind */
-#define API_REPLAY_MS (24ull * 3600 * 1000)
-#define API_REPLAY_MAX 10000
+#define API_REPLAY_MS (UINT64_C(24) * 3600 * 1000)
+#define API_REPLAY_MAX 10000         /* keys that are remembered ... */
+#define API_REPLAY_BYTES (64u << 20) /* ... with answers of so much in all, as they are stored */
+#define API_REPLAY_ANSWER (1u << 20) /* a longer answer is not kept: only that the write was made */
 
 enum api_kind { API_KIND_APP, API_KIND_UNIT, API_KIND_NODE, API_KIND_ENDPOINT, API_KIND_COUNT };
 
@@ -59,11 +61,10 @@ struct api {
     struct sys_timer look;                  /* something is marked, and somebody watches */
     uint64_t look_ms, look_took_ms, looked; /* looked: apps and nodes, in all */
     struct a_map tokens;                    /* struct api_token, by id */
-    struct a_map replays;                   /* struct api_replay, by key */
-    struct a_list replay_order;
     uint64_t wall_offset_ms; /* wall clock less loop clock, once: since-times must not flicker */
     uint64_t uploads;        /* numbers of temporary files */
     uint64_t requests, refused;
+    bool stopping;
 };
 
 struct api_call {
@@ -78,8 +79,8 @@ struct api_call {
     const char *scope; /* namespace that the token is for; NULL = all */
     bool failed;       /* found by `begin`; answered by `handle` */
     struct a_error error;
-    const char *replay_key; /* Idempotency-Key with method and path; NULL = none */
-    void *user;             /* the handler's own */
+    struct api_replay *replay; /* of its Idempotency-Key; NULL = none, or answered */
+    void *user;                /* the handler's own */
 };
 
 /* What a callback of the server is given: the call is still there, or the API stopped in between. */
@@ -178,10 +179,26 @@ size_t api_events_collect(const struct api *a, const char *prefix, uint64_t sinc
 
 /* ---- api_replay.c: Idempotency-Key ---- */
 
-/* True when the call was answered from memory (or refused: the first one is still under way). */
+/* Reads what the store remembers. */
+int api_replays_open(struct server *s, struct a_error *reterr) A_MUST_CHECK;
+/* No timer fires afterwards; d_replays_free() ends it. */
+void api_replays_stop(struct server *s);
+size_t api_replays_count(const struct server *s);
+/* True when the call was answered as the first one was, or refused: that one is still under way, or was
+ * another request. */
 bool api_replay_begin(struct api_call *c);
-void api_replay_end(struct api_call *c, unsigned status, struct a_view body);
-void api_replays_free(struct api *a);
+/* For the transaction that carries the call out: that it was. The answer follows. NULL: it has no key. Stays
+ * until the call is answered, and while the store is being closed. */
+const struct store_write *api_replay_mark(const struct api_call *c);
+/* The same with the answer, where it is known before: who repeats the call after a crash gets it. */
+const struct store_write *api_replay_mark_answered(struct api_call *c,
+                                                   const struct net_http_response *response);
+/* The call's answer is remembered first, then sent: true. False: it is to be sent now. */
+bool api_replay_end(struct api_call *c, const struct net_http_response *response);
+
+/* ---- api_apps.c ---- */
+
+void api_app_retell(struct api_call *c, uint64_t since_unix_ms);
 
 /* ---- api_tokens.c ---- */
 

@@ -76,6 +76,15 @@ void api_handle_APP_UNIT(struct api_call *c)
 
 /* ---- writing ---- */
 
+static void written_reply(struct api_call *c, const struct d_app_result *result)
+{
+    struct wire_value *v = api_json_app(c->api, result->app, c->arena, true);
+    wire_value_set_bool(c->arena, v, "changed", result->changed);
+    wire_value_set_bool(c->arena, v, "newRevision", result->new_revision);
+    api_reply_tagged(c, result->new_revision && result->app->generation <= 1 ? 201 : 200, v,
+                     result->app->store_revision);
+}
+
 static void on_app_done(void *ctx, const struct d_app_result *result, const struct a_error *error)
 {
     struct api_call *c = api_now(ctx);
@@ -85,11 +94,18 @@ static void on_app_done(void *ctx, const struct d_app_result *result, const stru
         api_reply_error(c, error);
         return;
     }
-    struct wire_value *v = api_json_app(c->api, result->app, c->arena, true);
-    wire_value_set_bool(c->arena, v, "changed", result->changed);
-    wire_value_set_bool(c->arena, v, "newRevision", result->new_revision);
-    api_reply_tagged(c, result->new_revision && result->app->generation <= 1 ? 201 : 200, v,
-                     result->app->store_revision);
+    written_reply(c, result);
+}
+
+/* The answer of a write that was stored by a server that ended before it told so: of the app as it is now. */
+void api_app_retell(struct api_call *c, uint64_t since_unix_ms)
+{
+    struct d_app_result r = {.app = api_app(c), .changed = true};
+    if (r.app == NULL)
+        return;
+    r.new_revision = c->route->id == API_ROUTE_APP_PUT && r.app->current != NULL &&
+                     r.app->current->created_unix_ms >= since_unix_ms;
+    written_reply(c, &r);
 }
 
 /* If-Match: "REVISION"; 0 = not asked. False: answered. */
@@ -163,7 +179,11 @@ void api_handle_APP_PUT(struct api_call *c)
         dry_run_reply(c, app, &p);
     else
         d_app_put(c->s,
-                  &(struct d_app_write){.app = app, .sources = sources, .n_sources = n, .if_match = if_match},
+                  &(struct d_app_write){.app = app,
+                                        .sources = sources,
+                                        .n_sources = n,
+                                        .if_match = if_match,
+                                        .also = api_replay_mark(c)},
                   on_app_done, api_later(c));
 }
 
@@ -185,7 +205,7 @@ void api_handle_APP_DELETE(struct api_call *c)
 {
     struct d_app *app = api_app(c);
     if (app != NULL && if_match_check(c, app))
-        d_app_delete(c->s, app, NULL, on_app_done, api_later(c));
+        d_app_delete(c->s, app, NULL, api_replay_mark(c), on_app_done, api_later(c));
 }
 
 /* A number of the body's; answers and returns false when it is none. */
@@ -210,7 +230,7 @@ void api_handle_APP_SCALE(struct api_call *c)
     struct d_app *app = api_app(c);
     int64_t units;
     if (app != NULL && if_match_check(c, app) && body_number(c, "units", 0, 10000, -1, &units))
-        d_app_scale(c->s, app, (uint32_t)units, on_app_done, api_later(c));
+        d_app_scale(c->s, app, (uint32_t)units, api_replay_mark(c), on_app_done, api_later(c));
 }
 
 void api_handle_APP_UNDO(struct api_call *c)
@@ -218,7 +238,7 @@ void api_handle_APP_UNDO(struct api_call *c)
     struct d_app *app = api_app(c);
     int64_t to;
     if (app != NULL && if_match_check(c, app) && body_number(c, "to", 0, INT64_MAX, 0, &to))
-        d_app_undo(c->s, app, (uint64_t)to, on_app_done, api_later(c));
+        d_app_undo(c->s, app, (uint64_t)to, api_replay_mark(c), on_app_done, api_later(c));
 }
 
 void api_handle_APP_REVISIONS(struct api_call *c)

@@ -40,7 +40,7 @@ void d_api_eds_tell(struct server *s)
 
 void api_handle_EDS(struct api_call *c)
 {
-    if (c->replay_key != NULL)
+    if (c->replay != NULL)
         api_reply_problem(c, A_CODE_INVALID, "this call changes nothing: it takes no Idempotency-Key");
     else
         d_eds_handle(c->api->eds, c->r, c->scope);

@@ -259,6 +259,8 @@ static void metrics_server(struct api_call *c, struct a_buf *b)
                    http.malformed_total);
     a_metric_print(b, "astra_server_api_looked_total", "counter",
                    "Apps and nodes looked at for lists and watches", c->api->looked);
+    a_metric_print(b, "astra_server_idempotency_keys", "gauge", "Keys of writes that are remembered",
+                   api_replays_count(c->s));
     a_metric_print(b, "astra_server_api_watches", "gauge", "Open event streams",
                    list_count(&c->api->streams));
 }

@@ -214,6 +214,14 @@ static struct wire_value *token_json(const struct api_token *t, struct a_arena *
     return v;
 }
 
+static void created_print(const struct token_write *w, struct a_arena *arena, struct a_buf *b)
+{
+    struct wire_value *v = token_json(w->token, arena);
+    wire_value_set_string(arena, v, "token", w->text);
+    wire_json_print(b, v, 0);
+    a_buf_add_char(b, '\n');
+}
+
 static void on_created(void *ctx, int rc, uint64_t revision, const struct a_error *error)
 {
     struct token_write *w = ctx;
@@ -224,14 +232,27 @@ static void on_created(void *ctx, int rc, uint64_t revision, const struct a_erro
         if (c != NULL)
             api_reply_error(c, error);
     } else {
-        struct wire_value *v = token_json(w->token, c->arena);
-        wire_value_set_string(c->arena, v, "token", w->text);
+        A_BUF_AUTO struct a_buf answer = {0};
+        created_print(w, c->arena, &answer);
         a_map_put_str(&c->api->tokens, &w->token->link, w->token->id);
         d_event_add(c->s, NULL, "user", w->token->id, 0, A_REASON_REQUESTED,
                     "token made: role %s, namespace %s", api_role_name(w->token->role), w->token->namespace);
-        api_reply_value(c, 201, v);
+        api_reply_json(c, 201, a_buf_view(&answer));
     }
     token_write_free(w);
+}
+
+/* The secret is told once, so that a repeat must find it with the token. */
+static void created_submit(struct api_call *c, struct token_write *w)
+{
+    A_BUF_AUTO struct a_buf answer = {0};
+    created_print(w, c->arena, &answer);
+    w->write = (struct store_write){a_view_str(w->token->key), a_view_str(w->value), STORE_ABSENT};
+    w->txn = (struct store_txn){.writes = &w->write, .n_writes = 1, .done = on_created, .ctx = w};
+    w->txn.also = api_replay_mark_answered(c, &(struct net_http_response){.status = 201,
+                                                                          .content_type = "application/json",
+                                                                          .body = a_buf_view(&answer)});
+    store_submit(c->s->store, &w->txn);
 }
 
 /* False: answered. */
@@ -294,9 +315,7 @@ void api_handle_TOKEN_CREATE(struct api_call *c)
     w->later = api_later(c);
     w->token = t;
     w->value = a_buf_steal(&value);
-    w->write = (struct store_write){a_view_str(t->key), a_view_str(w->value), STORE_ABSENT};
-    w->txn = (struct store_txn){.writes = &w->write, .n_writes = 1, .done = on_created, .ctx = w};
-    store_submit(c->s->store, &w->txn);
+    created_submit(c, w);
 }
 
 static void on_revoked(void *ctx, int rc, uint64_t revision, const struct a_error *error)

@@ -79,7 +79,7 @@ static bool app_put(struct custom_object *o, struct a_arena *arena, const char *
 static void app_remove(struct custom_object *o)
 {
     struct d_origin origin = origin_of(o);
-    d_app_delete(server_of(o), app_of(o), &origin, on_app_done, custom_write_new(o));
+    d_app_delete(server_of(o), app_of(o), &origin, NULL, on_app_done, custom_write_new(o));
 }
 
 /* Any gateway that answers: HOST:PORT. The first by its text, so that it stays. */

@@ -74,7 +74,7 @@ static struct wire_value *parameters_make(struct a_arena *a, const struct api_ro
         parameter_add(a, list, "Last-Event-ID", "header", "string", "as since");
     if (strcmp(r->method, "GET") != 0)
         parameter_add(a, list, "Idempotency-Key", "header", "string",
-                      "the same key again gets the first answer, for 24 h");
+                      "the same request again gets the first answer, for 24 h; another one 422");
     if (r->gives == API_SCHEMA_APP || r->gives == API_SCHEMA_APP_WRITTEN)
         parameter_add(a, list, "If-Match", "header", "string",
                       "only if resourceVersion is still this one: else 412");

@@ -38,7 +38,7 @@ struct operation {
     struct d_app_entry next;
     struct d_revision *revision;
     bool changed;
-    struct store_txn txn;
+    struct store_txn txn; /* its `also` is the caller's */
     struct store_write writes[WRITES_MAX + PRUNE_MAX];
     char keys[WRITES_MAX + PRUNE_MAX][STORE_KEY_MAX];
     struct a_buf values[WRITES_MAX];
@@ -419,6 +419,7 @@ void d_app_put(struct server *s, const struct d_app_write *write, d_app_done *do
     A_BUF_AUTO struct a_buf json = {0};
     wire_json_print(&json, app, 0);
     op->app_json = a_buf_steal(&json);
+    op->txn.also = write->also;
     op->sources = a_alloc_array(write->n_sources + 1, sizeof *op->sources);
     op->n_sources = write->n_sources;
     for (size_t i = 0; i < write->n_sources; i++) {
@@ -463,9 +464,11 @@ static void scale_apply(struct operation *op, uint64_t revision)
                 "scaled to %u units", app->units);
 }
 
-void d_app_scale(struct server *s, struct d_app *app, uint32_t units, d_app_done *done, void *ctx)
+void d_app_scale(struct server *s, struct d_app *app, uint32_t units, const struct store_write *also,
+                 d_app_done *done, void *ctx)
 {
     struct operation *op = operation_new(s, &app->ref, done, ctx);
+    op->txn.also = also;
     op->uid = app->uid;
     op->units = units;
     op->prepare = scale_prepare;
@@ -517,9 +520,11 @@ static void undo_apply(struct operation *op, uint64_t revision)
                 "back to revision %llu", (unsigned long long)app->current->number);
 }
 
-void d_app_undo(struct server *s, struct d_app *app, uint64_t to, d_app_done *done, void *ctx)
+void d_app_undo(struct server *s, struct d_app *app, uint64_t to, const struct store_write *also,
+                d_app_done *done, void *ctx)
 {
     struct operation *op = operation_new(s, &app->ref, done, ctx);
+    op->txn.also = also;
     op->uid = app->uid;
     op->from = to;
     op->prepare = undo_prepare;
@@ -551,10 +556,11 @@ static void delete_apply(struct operation *op, uint64_t revision)
     entry_apply(op, revision); /* an app without units is gone with this call's end */
 }
 
-void d_app_delete(struct server *s, struct d_app *app, const struct d_origin *origin, d_app_done *done,
-                  void *ctx)
+void d_app_delete(struct server *s, struct d_app *app, const struct d_origin *origin,
+                  const struct store_write *also, d_app_done *done, void *ctx)
 {
     struct operation *op = operation_new(s, &app->ref, done, ctx);
+    op->txn.also = also;
     if (origin != NULL)
         op->origin = *origin;
     op->uid = app->uid;

@@ -332,6 +332,7 @@ static void server_deinit(struct server *s)
     sys_round_remove(&s->round);
     sys_timer_clear(&s->wake);
     store_close(s->store);
+    d_replays_free(s);
     d_apps_free(s);
     d_artifacts_free(s);
     d_cluster_limits_deinit(s);

@@ -258,6 +258,7 @@ struct server {
 
     struct net_http_server *http;
     struct api *api; /* api.c */
+    struct d_replays *replays;
     struct sys_round round;
     struct sys_timer wake, counts_timer;
     bool stopping;
@@ -476,23 +477,27 @@ struct d_app_write {
     uint64_t if_match;             /* 0 = any, else the store revision that it must still have */
     const struct d_origin *origin; /* NULL = the API */
     bool adopt;                    /* an app that was made by the API may be taken over */
+    const struct store_write *also;
 };
 
 /* Makes a revision when more than `units` differs, stores, tells the fleet, then done. A_CODE_CONFLICT when
- * the app came from elsewhere, and its origin still speaks for it (d_kube_speaks_for_app()). */
+ * the app came from elsewhere, and its origin still speaks for it (d_kube_speaks_for_app()). Here and below
+ * `also` is written in the same transaction, if there is one; NULL = nothing. It stays until done. */
 void d_app_put(struct server *s, const struct d_app_write *write, d_app_done *done, void *ctx);
-void d_app_scale(struct server *s, struct d_app *app, uint32_t units, d_app_done *done, void *ctx);
-/* Back to revision `to`; 0 = the newest one before the current one that was proven, else just the one before.
- */
+void d_app_scale(struct server *s, struct d_app *app, uint32_t units, const struct store_write *also,
+                 d_app_done *done, void *ctx);
 /* The fleet's own verdicts: stored, without a new generation. */
 void d_app_proven(struct server *s, struct d_app *app, uint64_t revision);
 void d_app_undone(struct server *s, struct d_app *app, uint64_t from, uint64_t to);
 /* Nothing of a deleted app is left: its entries become a tombstone, the object goes. */
 void d_app_gone(struct server *s, struct d_app *app);
-void d_app_undo(struct server *s, struct d_app *app, uint64_t to, d_app_done *done, void *ctx);
+/* Back to revision `to`; 0 = the newest one before the current one that was proven, else just the one before.
+ */
+void d_app_undo(struct server *s, struct d_app *app, uint64_t to, const struct store_write *also,
+                d_app_done *done, void *ctx);
 /* `origin` NULL: by the API, refused like d_app_put(). */
-void d_app_delete(struct server *s, struct d_app *app, const struct d_origin *origin, d_app_done *done,
-                  void *ctx);
+void d_app_delete(struct server *s, struct d_app *app, const struct d_origin *origin,
+                  const struct store_write *also, d_app_done *done, void *ctx);
 /* Orphans: make it an app of this store again, or release all its claims. Adopting wants its text, and a
  * server to which its nodes had time to come back. */
 bool d_app_adoptable(const struct server *s, const struct d_app *app);
@@ -641,6 +646,8 @@ void d_kube_cluster_changed(struct server *s, const struct a_name *cluster);
 int d_api_start(struct server *s, struct a_error *reterr) A_MUST_CHECK;
 void d_api_stop(struct server *s);
 uint16_t d_api_port(const struct server *s); /* the real one */
+/* What is remembered of Idempotency-Keys: transactions may point at it, so it goes after the store. */
+void d_replays_free(struct server *s);
 
 /* ---- api_table.c: what people see may read differently now; cheap, and one too many does no harm ---- */
 

@@ -42,6 +42,11 @@ void d_store_key_limits(char *out, const struct a_name *cluster)
     snprintf(out, STORE_KEY_MAX, D_STORE_LIMITS "%s", cluster->s);
 }
 
+void d_store_key_replay(char *out, const char *id)
+{
+    snprintf(out, STORE_KEY_MAX, D_STORE_REPLAYS "%s", id);
+}
+
 void d_store_key_success(char *out, const struct a_app_ref *ref, const char *which)
 {
     snprintf(out, STORE_KEY_MAX, "/%s/success/%s/%s", ref->namespace.s, ref->name.s, which);

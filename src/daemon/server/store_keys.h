@@ -8,6 +8,7 @@
 #define D_STORE_CLUSTERS "/default/cluster/"
 #define D_STORE_POOLS "/default/pool/"
 #define D_STORE_LIMITS "/default/limits/"
+#define D_STORE_REPLAYS "/default/replay/"
 
 /* Keys are at most STORE_KEY_MAX - 1 characters; buffers have STORE_KEY_MAX. */
 void d_store_key_app(char *out, const struct a_app_ref *ref);
@@ -17,6 +18,8 @@ void d_store_key_tombstone(char *out, const struct d_app *app);
 void d_store_key_cluster(char *out, const struct a_name *name);
 void d_store_key_pool(char *out, const struct a_name *name);
 void d_store_key_limits(char *out, const struct a_name *cluster);
+/* `id`: hex digits. */
+void d_store_key_replay(char *out, const char *id);
 /* `which`: minutes or hours. */
 void d_store_key_success(char *out, const struct a_app_ref *ref, const char *which);
 /* /NS/KIND/REST: false when the key has another form. */
