@@ -202,8 +202,9 @@ def test_handshakes_of_many_end_their_own(tmp_path):
     if room[1] < 2048:
         pytest.skip("fewer than 2,048 descriptors are allowed")
     world = world_of(tmp_path)
-    world.serve(Replica())
     with ExitStack() as stack:
+        stack.callback(world.close)
+        world.serve(Replica())
         resource.setrlimit(resource.RLIMIT_NOFILE, (room[1], room[1]))
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, room)
         slow = stack.enter_context(socket.create_connection(("127.0.0.1", world.port)))
@@ -213,7 +214,6 @@ def test_handshakes_of_many_end_their_own(tmp_path):
         with context(world).wrap_socket(slow, server_hostname=NAME) as tls:
             tls.sendall(b"GET /ocr HTTP/1.1\r\nhost: x\r\n\r\n")
             assert tls.recv(12) == b"HTTP/1.1 200"
-    world.close()
 
 
 def test_stopping_says_goodbye(world):

@@ -94,6 +94,12 @@ struct d_ticket *d_ticket_open(struct server *s, const struct a_node_id *node,
     return t;
 }
 
+void d_tickets_end(struct server *s)
+{
+    while (!a_list_empty(&s->tickets))
+        ticket_fail(a_list_entry(s->tickets.next, struct d_ticket, link), A_CODE_UNAVAILABLE, "the server stops");
+}
+
 void d_ticket_resume(struct d_ticket *t)
 {
     if (t->peer != NULL)

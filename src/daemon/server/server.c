@@ -325,6 +325,7 @@ static void server_deinit(struct server *s)
     d_kube_stop(s);
     d_cluster_drains_stop(s);
     d_upgrades_stop(s);
+    d_tickets_end(s);
     d_peers_close(s);
     d_kept_logs_free(s);
     d_counts_stop(s);

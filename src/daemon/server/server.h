@@ -603,6 +603,8 @@ struct d_ticket;
 struct d_ticket *d_ticket_open(struct server *s, const struct a_node_id *node,
                                const struct wire_sl_open_bulk *ask, const struct d_ticket_ops *ops, void *ctx,
                                struct a_error *reterr);
+/* Those that wait for their node end, for the server does. */
+void d_tickets_end(struct server *s);
 void d_ticket_resume(struct d_ticket *t);
 void d_ticket_cancel(struct d_ticket *t); /* NULL allowed; no call afterwards */
 
