@@ -1,9 +1,11 @@
 """What the tests of disasters share: a platform whose apps run on the stand-in for Ray (or on Ray itself: ASTRA_TEST_RAY=real,
 as `make soak` does it), apps that behave as asked, and what an operator sees."""
 
+import json
 import os
 import signal
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +23,8 @@ import asyncio
 import json
 import os
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 from ray import serve
 from starlette.responses import PlainTextResponse
@@ -33,6 +37,7 @@ class App:
     def __init__(self):
         time.sleep(float(os.environ.get("APP_LOADS_S", 0)))
         self.begun, self.config = time.monotonic(), {}
+        self.threads = ThreadPoolExecutor(64)
 
     def reconfigure(self, config):
         self.config = config
@@ -44,11 +49,23 @@ class App:
         except (KeyError, OSError, ValueError):
             return {}
 
+    def behind(self):
+        # what the app at APP_ASKS answers; asked up to three times
+        for _ in range(3):
+            try:
+                with urllib.request.urlopen(os.environ["APP_ASKS"], data=b"x", timeout=2) as answer:
+                    return answer.read().decode(), 200
+            except OSError:
+                continue
+        return "it does not answer", 503
+
     async def __call__(self, request):
         query, state = request.query_params, self.state()
+        warm = "warm" if time.monotonic() - self.begun >= float(os.environ.get("APP_WARMS_S", 0)) else "cold"
         if request.url.path.endswith("/warm"):
-            warm = time.monotonic() - self.begun >= float(os.environ.get("APP_WARMS_S", 0))
-            return PlainTextResponse("warm" if warm else "cold", 200 if warm else 503)
+            return PlainTextResponse(warm, 200 if warm == "warm" else 503)
+        if "APP_ASKS" in os.environ:
+            return PlainTextResponse(*await asyncio.get_running_loop().run_in_executor(self.threads, self.behind))
         body = await request.body()
         if "APP_EXECUTED" in os.environ:
             with open(os.environ["APP_EXECUTED"], "ab") as log:
@@ -60,7 +77,7 @@ class App:
         if os.environ["ASTRA_UNIT"] in state.get("stalled", ()):
             await asyncio.sleep(3600)
         await asyncio.sleep(float(query.get("sleep", state.get("sleep", 0))))
-        return PlainTextResponse(f"{os.environ['ASTRA_UNIT']} {os.getpid()}")
+        return PlainTextResponse(f"{os.environ['ASTRA_UNIT']} {os.getpid()} {warm}")
 
 
 app = App.bind()
@@ -146,6 +163,21 @@ class World(Platform):
         for body, n in dict(traffic.answers).items():
             found[body.split()[0]] += n - before.get(body, 0)
         return found
+
+    def gateway_admin(self, path):
+        """What the gateway's admin port answers."""
+        port = json.loads((self.data / "run" / "gateway.ready").read_text())["admin"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    def endpoints(self, unit):
+        """Of one unit, as the gateway has them."""
+        return [e for e in json.loads(self.gateway_admin("/routes"))["endpoints"] if e["unit"] == unit]
+
+    def metric(self, name, *labels):
+        """The gateway's: the sum over all rows that have these labels (`app="x"`)."""
+        rows = [line for line in self.gateway_admin("/metrics").splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows if all(label in row for label in labels))
 
     def condition(self, name, kind):
         return next(c for c in self.app(name)["conditions"] if c["type"] == kind)

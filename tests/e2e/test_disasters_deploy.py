@@ -10,6 +10,8 @@ import pytest
 from disasterlib import REAL, SOON_S, replicas, some
 from proclib import members, wait_for
 
+WARMS_S = 60 if REAL else 4
+
 
 @pytest.fixture(scope="module")
 def world(disaster_world):
@@ -37,24 +39,23 @@ def revisions(world):
 
 
 def test_no_request_before_the_warm_up_is_answered(world, traffic):
+    """Each answer says whether who gave it was warm; the deadline of the rollout is longer than the warm-up, that of READY is not."""
     old = {unit["name"] for unit in world.units("app")}
-    began = time.monotonic()
-    number = put(world, env={"APP_WARMS_S": 3}, serve={"warmUp": {"path": "/app/warm"}})
-    while time.monotonic() < began + 3:
-        assert {body.split()[0] for body in traffic.answers} <= old
-        time.sleep(0.1)
-    world.wait("the rollout", lambda: world.app("app")["provenRevision"] == number, 3 * SOON_S)
+    number = put(world, env={"APP_WARMS_S": WARMS_S}, serve={"warmUp": {"path": "/app/warm", "deadline": f"{WARMS_S - 2}s"}})
+    world.wait("word of it", lambda: world.said("the warm-up of app was not answered in time"), SOON_S + WARMS_S)
+    world.wait("the rollout", lambda: world.app("app")["provenRevision"] == number, 3 * SOON_S + 2 * WARMS_S)
     assert revisions(world) == {number}
+    answered = {tuple(body.split()) for body in traffic.answers}
+    assert {unit for unit, _, _ in answered} > old and {warmth for _, _, warmth in answered} == {"warm"}
 
 
-def test_what_never_warms_up_is_undone(world, traffic):
+def test_what_warms_up_for_too_long_is_undone(world, traffic):
     proven = world.app("app")["provenRevision"]
     old = {unit["name"] for unit in world.units("app")}
     number = put(
-        world, env={"APP_WARMS_S": 600}, serve={"warmUp": {"path": "/app/warm", "deadline": "2s"}},
+        world, env={"APP_WARMS_S": 600 if REAL else 60}, serve={"warmUp": {"path": "/app/warm", "deadline": "2s"}},
         rollout={"progressDeadline": "90s" if REAL else "5s"},
     )  # fmt: skip
-    world.wait("word of it", lambda: world.said("the warm-up of app was not answered in time"), 2 * SOON_S)
     world.wait("the undo", lambda: world.app("app")["failedRevision"] == number, 2 * SOON_S)
     assert revisions(world) == {proven} and {unit["name"] for unit in world.units("app")} == old
     assert world.said(f"revision {number} is bad, going back to {proven}")["reason"] == "DeadlineExceeded"
@@ -105,6 +106,25 @@ def test_scale_to_0_and_back(world):
     connection.request("GET", "/app/x")  # waits for the first unit, up to the route's `wait`
     assert connection.getresponse().status == 200
     world.wait_ready("app", SOON_S)
+
+
+def test_delete_during_a_rollout(world, traffic):
+    """What is under way is answered, what comes later is told that there is no such app, and of both revisions nothing is left."""
+    world.deploy("leaving", units=1)
+    world.put_app("leaving", world.spec("leaving", units=1, env={"APP_LOADS_S": 30}))
+    world.wait("its start", lambda: world.units("leaving", "DEPLOYING"), SOON_S)
+    both = [unit["name"] for unit in world.units("leaving")]
+    assert len(both) == 2
+    ends = []
+    late = threading.Thread(target=lambda: ends.append(ask(world, "/leaving/x?sleep=2")))
+    late.start()
+    time.sleep(0.5)
+    world.delete("leaving")
+    late.join()
+    assert ends[0][0] == 200, ends
+    wait_for("the end of its processes", lambda: all(members(unit) == {} for unit in both), 20)
+    assert ask(world, "/leaving/x")[0] == 404
+    assert all(claim["unit"] not in both for node in world.api("GET", "/nodes")["items"] for claim in node["claims"])
 
 
 def test_delete_during_a_deploy(world):
