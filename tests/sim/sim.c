@@ -113,6 +113,20 @@ static void golden_lose_node(struct sim *sim)
     check_end(sim);
 }
 
+/* No packet to or from the first cluster for ten minutes, under traffic: its unit is replaced once, and let
+ * go once when it comes back; in between nothing moves. */
+static void golden_cut_cluster(struct sim *sim)
+{
+    golden_world(sim);
+    requests_begin(sim);
+    sim_run(sim, 20000, NULL);
+    for (int i = 0; i < 2; i++)
+        sim->nodes[i].cut_until_ms = sim->nodes[i].apart_until_ms = sim->now + 600000;
+    sim_trace(sim, "the cluster east is cut off for 600000 ms");
+    sim_run(sim, 660000, NULL);
+    check_end(sim);
+}
+
 /* A head's node drains under traffic: another unit serves first, every gateway acknowledges, then the claim
  * goes. */
 static void golden_drain(struct sim *sim)
@@ -134,6 +148,8 @@ static int golden(const char *name, const char *path)
         golden_deploy(sim);
     else if (strcmp(name, "drain") == 0)
         golden_drain(sim);
+    else if (strcmp(name, "cut-cluster") == 0)
+        golden_cut_cluster(sim);
     else
         golden_lose_node(sim);
     A_BUF_AUTO struct a_buf want = {0};
@@ -157,12 +173,12 @@ static int golden(const char *name, const char *path)
 
 int main(int argc, char **argv)
 {
-    static const struct search_kind kind = {
-        .usage = "sim [--seeds N] [--seed S] [--jobs J] [--all] | --golden deploy|drain|lose-node [FILE]",
-        .again = "make sim SEED=",
-        .names = sim_count_names,
-        .n_counts = COUNT_N,
-        .live = search_one};
+    static const struct search_kind kind = {.usage = "sim [--seeds N] [--seed S] [--jobs J] [--all] | "
+                                                     "--golden deploy|drain|lose-node|cut-cluster [FILE]",
+                                            .again = "make sim SEED=",
+                                            .names = sim_count_names,
+                                            .n_counts = COUNT_N,
+                                            .live = search_one};
     if (argc > 2 && strcmp(argv[1], "--golden") == 0)
         return golden(argv[2], argc > 3 ? argv[3] : NULL);
     return search_main(&kind, argc, argv);
