@@ -97,7 +97,8 @@ struct d_ticket *d_ticket_open(struct server *s, const struct a_node_id *node,
 void d_tickets_end(struct server *s)
 {
     while (!a_list_empty(&s->tickets))
-        ticket_fail(a_list_entry(s->tickets.next, struct d_ticket, link), A_CODE_UNAVAILABLE, "the server stops");
+        ticket_fail(a_list_entry(s->tickets.next, struct d_ticket, link), A_CODE_UNAVAILABLE,
+                    "the server stops");
 }
 
 void d_ticket_resume(struct d_ticket *t)
