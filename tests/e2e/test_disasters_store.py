@@ -54,6 +54,33 @@ def recover(world):
     return json.loads(command(world, "recover", "-o", "json"))["items"]
 
 
+def test_a_nodes_file_of_yesterday(world):
+    """Since the copy was made the server has opened its store again, and a claim was released. The node takes the new epoch once
+    more, before anything of the old one could end its claim; what the node says of the claim is not believed: it ends again."""
+    old = {unit["nodeName"]: unit["name"] for unit in world.wait_ready("app", SOON_S)}
+    world.deploy("brief", units=1)
+    brief, node = world.units("brief")[0], next(iter(old))
+    copies = {name: node_file(world, name).read_bytes() for name in {node, brief["nodeName"]}}
+    highest, (bound,) = epochs(world, node, "app")
+    assert highest == bound
+    world.api("POST", "/namespaces/default/apps/brief/scale", {"units": 0})
+    world.wait("its end", lambda: epochs(world, brief["nodeName"], "brief")[1] == [], SOON_S)
+    world.kill_and_see_again("server")
+    world.wait("the new epoch", lambda: epochs(world, node, "app") == (bound + 1, [bound + 1]), SOON_S)
+    for name in copies:
+        world.hold(name)
+    for name, copy in copies.items():
+        node_file(world, name).write_bytes(copy)
+    assert epochs(world, node, "app") == (bound, [bound])
+    for name in copies:
+        world.release(name)
+    world.wait("the new epoch once more", lambda: epochs(world, node, "app") == (bound + 1, [bound + 1]), SOON_S)
+    world.wait("the released claim's end", lambda: epochs(world, brief["nodeName"], "brief") == (bound + 1, []), SOON_S)
+    world.wait("the end of its unit", lambda: world.units("brief") == [] and members(brief["name"]) == {}, SOON_S)
+    assert {unit["nodeName"]: unit["name"] for unit in world.wait_ready("app", SOON_S)} == old
+    world.delete("brief")
+
+
 def test_locked_by_another_process(world):
     world.hold("server")
     other = sqlite3.connect(store(world), isolation_level=None)
@@ -174,30 +201,3 @@ def epochs(world, node, name):
     text = node_file(world, node).read_text()
     highest = max(map(int, re.findall(rf"^epoch {uid} (\d+)$", text, re.M)), default=0)
     return highest, [int(epoch) for epoch in re.findall(rf"^claim {uid}/\S+ BOUND \S+ \S+ \S+ (\d+) ", text, re.M)]
-
-
-def test_a_nodes_file_of_yesterday(world):
-    """Since the copy was made the server has opened its store again, and a claim was released. The node takes the new epoch once
-    more, before anything of the old one could end its claim; what the node says of the claim is not believed: it ends again."""
-    old = {unit["nodeName"]: unit["name"] for unit in world.wait_ready("app", SOON_S)}
-    world.deploy("brief", units=1)
-    brief, node = world.units("brief")[0], next(iter(old))
-    copies = {name: node_file(world, name).read_bytes() for name in {node, brief["nodeName"]}}
-    highest, (bound,) = epochs(world, node, "app")
-    assert highest == bound
-    world.api("POST", "/namespaces/default/apps/brief/scale", {"units": 0})
-    world.wait("its end", lambda: epochs(world, brief["nodeName"], "brief")[1] == [], SOON_S)
-    world.kill_and_see_again("server")
-    world.wait("the new epoch", lambda: epochs(world, node, "app") == (bound + 1, [bound + 1]), SOON_S)
-    for name in copies:
-        world.hold(name)
-    for name, copy in copies.items():
-        node_file(world, name).write_bytes(copy)
-    assert epochs(world, node, "app") == (bound, [bound])
-    for name in copies:
-        world.release(name)
-    world.wait("the new epoch once more", lambda: epochs(world, node, "app") == (bound + 1, [bound + 1]), SOON_S)
-    world.wait("the released claim's end", lambda: epochs(world, brief["nodeName"], "brief") == (bound + 1, []), SOON_S)
-    world.wait("the end of its unit", lambda: world.units("brief") == [] and members(brief["name"]) == {}, SOON_S)
-    assert {unit["nodeName"]: unit["name"] for unit in world.wait_ready("app", SOON_S)} == old
-    world.delete("brief")

@@ -14,8 +14,8 @@ import disasterlib
 import fakeraylib
 import raylib
 from agentlib import tar_zst
+from paths import ROOT
 from proclib import claims, members, stat_fields, wait_for
-from uplib import ROOT
 
 from . import chart
 from .clients import CODE, Clients
