@@ -14,6 +14,7 @@
 #define STREAM_MAGIC A_MAGIC('S', 'T', 'R', 'M')
 #define MAX_IOV 64
 #define KEEP_BUFFER (16u * 1024u) /* a larger queue gives its memory back when empty */
+#define LINGER_ROUNDS 16 /* of linger_ms: a peer that takes ever a little more is cut off after so many */
 
 static const struct sys_stream_limits default_limits = {
     .limit = 1024u * 1024u,
@@ -360,12 +361,13 @@ void sys_stream_close(struct sys_stream *s)
     uv_close(&s->uv.any, handle_gone);
 }
 
-/* Time is up, unless the peer took something meanwhile. */
+/* Time is up, unless the peer took something meanwhile, and has not for long enough. */
 static void linger_over(void *ctx)
 {
     struct sys_stream *s = ctx;
     uint64_t written = sys_stream_bytes_written(s);
-    if (written == s->linger_mark && (s->linger_mark_done == s->shutdown_done)) {
+    bool took = written != s->linger_mark || s->linger_mark_done != s->shutdown_done;
+    if (!took || sys_loop_now_ms(s->loop) >= s->linger_end_ms) {
         sys_stream_close(s);
         return;
     }
@@ -386,6 +388,7 @@ void sys_stream_close_soft(struct sys_stream *s, uint64_t linger_ms)
     s->want_read = true;
     reading_update(s);
     s->linger_ms = linger_ms;
+    s->linger_end_ms = sys_loop_now_ms(s->loop) + LINGER_ROUNDS * linger_ms;
     s->linger_mark = sys_stream_bytes_written(s);
     s->linger_mark_done = s->shutdown_done;
     sys_timer_init(&s->timer, s->loop, linger_over, s);

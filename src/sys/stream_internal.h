@@ -43,6 +43,7 @@ struct sys_stream {
     struct sys_timer timer; /* connect's time-out, then close_soft's linger */
     uint64_t bytes_read, bytes_accepted;
     uint64_t linger_ms, linger_mark; /* close_soft: patience, and what was written when it began */
+    uint64_t linger_end_ms;          /* close_soft: no progress helps beyond it */
     bool linger_mark_done;
     char *peer_text;
     struct sys_connect_state *connect;

@@ -71,7 +71,8 @@ void sys_stream_shutdown(struct sys_stream *s);
 void sys_stream_close(struct sys_stream *s);
 /* Sends the queue, ends our side, discards what the peer still sends until its end, then closes: the polite
  * end after a last answer (an immediate close would make the kernel reset the connection under it). Gives up
- * once the peer has taken nothing for `linger_ms`. The stream is no longer the owner's. */
+ * once the peer has taken nothing for `linger_ms`, or not all of it after 16 times that. The stream is no
+ * longer the owner's. */
 void sys_stream_close_soft(struct sys_stream *s, uint64_t linger_ms);
 /* A reset (RST) instead of an orderly end. */
 void sys_stream_abort(struct sys_stream *s);

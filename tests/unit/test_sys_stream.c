@@ -264,6 +264,31 @@ static void test_close_soft_ends_when_the_peer_lingers(void **state)
     }
 }
 
+/* A peer that takes a little of a queue that would last it for hours. */
+static void test_close_soft_ends_when_the_peer_is_slow_for_long(void **state)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 64 * 1024 * 1024 };
+    connect_pair(f, "127.0.0.1:0");
+    sys_stream_set_limits(f->server.s, &(struct sys_stream_limits){.limit = SIZE});
+    sys_stream_read_stop(f->client.s);
+    char *big = a_alloc(SIZE);
+    assert_int_equal(sys_stream_write(f->server.s, big, SIZE), 0);
+    sys_stream_close_soft(a_steal(&f->server.s), 100);
+    for (uint64_t end = sys_clock_mono_ms() + SOON_MS; f->client.error == 0 && !f->client.eof;) {
+        assert_true(sys_clock_mono_ms() < end);
+        size_t before = f->client.got.len;
+        sys_stream_read_start(f->client.s);
+        while (f->client.got.len == before && f->client.error == 0 && !f->client.eof)
+            sys_loop_turn(f->loop, false);
+        sys_stream_read_stop(f->client.s);
+        for (uint64_t pause = sys_clock_mono_ms() + 8; sys_clock_mono_ms() < pause;)
+            sys_loop_turn(f->loop, false);
+    }
+    assert_true(f->client.got.len < SIZE);
+    a_free(big);
+}
+
 static void test_reset_is_an_error(void **state)
 {
     struct fixture *f = *state;
@@ -587,6 +612,7 @@ int main(void)
         TEST(test_no_memory_for_the_queue_breaks_the_stream),
         TEST(test_close_soft_sends_the_queue_first),
         TEST(test_close_soft_ends_when_the_peer_lingers),
+        TEST(test_close_soft_ends_when_the_peer_is_slow_for_long),
         TEST(test_reset_is_an_error),
         TEST(test_reset_behind_bytes_is_an_error),
         TEST(test_close_from_within_a_callback),
