@@ -4,6 +4,7 @@ members' python3 is a script that looks for what is not its own."""
 import json
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -95,7 +96,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may switch 
 
 
 @needs_root
-@pytest.mark.parametrize("snoopers", [(True, ("--isolation", "auto")), (True, ("--isolation", "user", "--no-namespaces"))], indirect=True, ids=["namespaces", "none"])
+@pytest.mark.parametrize("snoopers", [(True, ()), (True, ("--isolation", "user", "--no-namespaces"))], indirect=True, ids=["by default", "no other namespaces"])
 def test_each_namespace_has_its_user(snoopers):
     assert not snoopers.hello.exclusive
     for namespace, unit in (("red", "noop-aaaaa"), ("blue", "noop-bbbbb"), ("red", "noop-ccccc")):
@@ -119,7 +120,7 @@ def test_each_namespace_has_its_user(snoopers):
 
 
 @pytest.mark.parametrize(
-    "snoopers", [(True, ()), (False, ("--isolation", "auto"))], indirect=True, ids=["by default", "closed folder"]
+    "snoopers", [(True, ("--isolation", "node")), (False, ())], indirect=True, ids=["as asked", "closed folder"]
 )
 def test_or_one_namespace_at_a_time(snoopers):
     assert snoopers.hello.exclusive
@@ -128,6 +129,23 @@ def test_or_one_namespace_at_a_time(snoopers):
     _, reply = snoopers.claim("blue", "noop-bbbbb")
     assert not reply.granted and reply.reason == "NO_CAPACITY" and "another namespace" in reply.message
     assert snoopers.claim("red", "noop-ccccc")[1].granted
+
+
+@needs_root
+@pytest.mark.parametrize("snoopers", [(True, ("--isolation", "node"))], indirect=True)
+def test_members_of_before_are_not_joined_by_users(snoopers):
+    """An agent that would give each namespace a user finds members that run as itself: one namespace at a time, until they are gone."""
+    red, reply = snoopers.claim("red", "noop-aaaaa")
+    assert reply.granted
+    for exclusive in (True, False):
+        snoopers.server.forget_peer()
+        snoopers.agent.kill(signal.SIGTERM)
+        snoopers.agent.flags = ()
+        snoopers.agent.start()
+        assert snoopers.server.wait("HELLO").exclusive == exclusive
+        if exclusive:
+            assert red.release().ok
+            red.status(where=lambda m: m.claim_state == "RELEASED")
 
 
 def test_isolation_that_cannot_be_had(tmp_path):

@@ -34,8 +34,8 @@
     X(cache_max, "cache-max", "QUANTITY", "40Gi", "bytes that unused artifacts may leave in it")             \
     X(logs_max, "logs-max", "QUANTITY", "256Mi", "bytes of logs that failed members may leave")              \
     X(libdir, "libdir", "DIR", NULL, "lib/astra of the installation (beside the executable)")                \
-    X(isolation, "isolation", "MODE", "node",                                                                \
-      "namespaces apart: node (one at a time), user (each its own), off; auto: user where it can be, else "  \
+    X(isolation, "isolation", "MODE", "auto",                                                                \
+      "namespaces apart: user (each its own), node (one at a time), off; auto: user where it can be, else "  \
       "node")                                                                                                \
     X(uid_first, "uid-first", "N", "1879048192", "first of 65536 users for namespaces")                      \
     X(log_level, "log-level", "LEVEL", "info", "debug, info, warn, error or off")

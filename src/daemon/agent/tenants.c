@@ -7,8 +7,9 @@
  * members need can be passed through by all and listed by none: of the shared cache one reads what one knows
  * the digest of.
  *
- * Where it may not (no root, a user namespace without such numbers, a folder above DATA that is closed), the
- * node takes claims of one namespace at a time: the node core refuses the others, and the server knows. */
+ * Where it may not (no root, a user namespace without such numbers, a folder above DATA that is closed,
+ * members that an agent without users left here), the node takes claims of one namespace at a time: the node
+ * core refuses the others, and the server knows. */
 #include <errno.h>
 #include <string.h>
 
@@ -72,6 +73,24 @@ static int names_load(struct d_agent *a, struct a_error *reterr)
     return sys_file_exists(path) ? sys_file_read(path, FILE_MAX, &a->tenants->names, reterr) : 0;
 }
 
+/* Members that an agent before this one started as its own user. */
+static bool has_members_as_us(const struct d_agent *a)
+{
+    A_AUTOFREE char *path = sys_path_join(a->data, "tenants");
+    return a->node.n_claims > 0 && !sys_file_exists(path);
+}
+
+static const char *why_no_users(struct d_agent *a, bool automatic, uint32_t first)
+{
+    if (!sys_user_may_switch(first, TENANTS_MAX))
+        return "this process may not become other users";
+    if (!data_open(a) || !everything_is_passable(a))
+        return "a folder above --data, --cache, --temp-root or --libdir is closed to other users";
+    if (automatic && has_members_as_us(a))
+        return "members of before run as the agent's user; with the next start without any";
+    return NULL;
+}
+
 int d_tenants_open(struct d_agent *a, struct a_error *reterr)
 {
     const char *mode = a->options.isolation;
@@ -84,20 +103,18 @@ int d_tenants_open(struct d_agent *a, struct a_error *reterr)
         first > UINT32_MAX - TENANTS_MAX)
         return a_fail(reterr, -EINVAL, A_CODE_USAGE, "--uid-first %s: expected a number of a user",
                       a->options.uid_first);
-    bool may = sys_user_may_switch((uint32_t)first, TENANTS_MAX);
-    bool open = (wanted || automatic) && may && data_open(a) && everything_is_passable(a);
-    if (wanted && (!may || !open))
-        return a_fail(reterr, -EPERM, A_CODE_FORBIDDEN, "--isolation user: %s",
-                      may ? "a folder above --data, --cache, --temp-root or --libdir is closed to other users"
-                          : "this process may not become other users");
+    const char *why = wanted || automatic ? why_no_users(a, automatic, (uint32_t)first) : NULL;
+    if (wanted && why != NULL)
+        return a_fail(reterr, -EPERM, A_CODE_FORBIDDEN, "--isolation user: %s", why);
     a->tenants = a_new(struct d_tenants);
     a->tenants->first = (uint32_t)first;
-    a->tenants->switches = wanted || (automatic && may && open);
-    a->node.exclusive = strcmp(mode, "node") == 0 || (automatic && !a->tenants->switches);
+    a->tenants->switches = (wanted || automatic) && why == NULL;
+    a->node.exclusive = strcmp(mode, "node") == 0 || (automatic && why != NULL);
     sys_log(INFO, "agent", "isolation", "how namespaces are kept apart",
             SYS_STR("by", a->tenants->switches ? "user"
                           : a->node.exclusive  ? "node"
-                                               : "nothing"));
+                                               : "nothing"),
+            SYS_STR("why", why != NULL ? why : "as asked"));
     int rc = a->tenants->switches ? folders_open(a, reterr) : 0;
     return rc == 0 && a->tenants->switches ? names_load(a, reterr) : rc;
 }
