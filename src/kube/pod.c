@@ -63,6 +63,12 @@ static void labels_read(struct kube_pod *pod, struct kube_texts *t, struct wire_
     }
 }
 
+static uint32_t grace_read(struct wire_scan *s)
+{
+    int64_t seconds = wire_scan_int(s);
+    return (uint32_t)A_MIN(A_MAX(seconds, (int64_t)0), (int64_t)UINT32_MAX);
+}
+
 static void metadata_read(struct kube_pod *pod, struct kube_texts *t, struct a_view key, struct wire_scan *s)
 {
     if (a_view_is(key, "labels"))
@@ -71,6 +77,8 @@ static void metadata_read(struct kube_pod *pod, struct kube_texts *t, struct a_v
         pod->created_s = kube_time_read(s, t);
     else if (a_view_is(key, "deletionTimestamp"))
         pod->deleted_s = kube_time_read(s, t);
+    else if (a_view_is(key, "deletionGracePeriodSeconds"))
+        pod->grace_s = grace_read(s);
     else
         wire_scan_skip(s);
 }

@@ -31,6 +31,7 @@ struct kube_pod {
                    of DisruptionTarget, else that of a waiting container (ImagePullBackOff) */
     struct kube_slice message; /* to that; at most 256 bytes */
     uint32_t restarts;         /* of all its containers */
+    uint32_t grace_s;          /* deletionGracePeriodSeconds: from the deletion on */
     uint8_t phase;             /* enum kube_phase */
     bool ready;                /* condition Ready is True */
     bool scheduled;            /* spec.nodeName is set */

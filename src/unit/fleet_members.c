@@ -39,6 +39,22 @@ static bool member_must_go(struct unit_fleet *self, const struct fleet_member *m
     return self->now_ms >= m->go_ms;
 }
 
+/* It serves, and nothing is known that will end it. */
+static bool unit_stays(const struct unit *unit)
+{
+    const struct fleet_member *head = unit_head(unit);
+    return unit_live(unit) && unit_serving(unit) && !unit->condemned && head != NULL && !head->node_drains;
+}
+
+/* Those that stay carry the load until the unit's replacement serves, too. */
+static bool rest_suffices(const struct unit *unit)
+{
+    uint32_t n = 0;
+    fleet_foreach_unit (other, unit->fleet)
+        n += other != unit && unit_stays(other);
+    return n > 0 && 2 * (uint64_t)n >= unit->fleet->desired.units;
+}
+
 /* Whether the unit as a whole has to be replaced, though it may still serve. */
 static void unit_judge(struct unit *unit)
 {
@@ -61,8 +77,10 @@ static void unit_judge(struct unit *unit)
     else if (unhealthy && !coming)
         fleet_at(self, unit->unhealthy_ms + UNIT_UNHEALTHY_MS);
     unit_condemn(unit, reason);
-    if (head != NULL && member_must_go(self, head) && !unit->ending)
-        unit_drain(unit, A_REASON_DRAINED, "the node of its head ends");
+    if (head == NULL || head->leaves_ms == 0 || unit->ending)
+        return;
+    if (member_must_go(self, head) || rest_suffices(unit))
+        unit_drain(unit, A_REASON_DRAINED, "the node of its head ends"); /* U11 */
 }
 
 static struct fleet_member *successor(const struct unit *unit, const struct fleet_member *old)

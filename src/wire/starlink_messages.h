@@ -215,7 +215,7 @@
     F(U64, 1, request, CRIT, 0, 0) \
     F(NODE, 2, node, REQ, 0, 0) \
     F(ENUM, 3, action, CRIT, wire_sl_node_action, 0) \
-    F(U64, 4, deadline_ms, OPT, 0, 0)       /* drain: from now; 0 = the app's own */ \
+    F(U64, 4, deadline_ms, OPT, 0, 0)       /* drain: from now; the node ends then. 0 = once it is empty */ \
     F(ENUM, 5, reason, OPT, a_reason, 0)
 
 /* Server to agent: fetch this agent, try it, and go over to it. An agent that is older than this frame does not

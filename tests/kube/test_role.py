@@ -3,12 +3,14 @@ One platform has no room of its own: what is deployed goes into pods, or nowhere
 
 import json
 import subprocess
+import time
 import urllib.error
 
 import fakeraylib
 import kubelib
 import podrunner
 import pytest
+from demolib.world import wall_seconds
 from disasterlib import some
 from kubelib import wait_for
 from rolelib import APPLY, IMAGE, NAMESPACE, SOON_S, World, cluster_add, is_stale, manifests_apply, pool
@@ -207,19 +209,32 @@ def test_an_app_is_found_by_its_name(pooled, own, exposed):
     assert kept["metadata"]["uid"] in {s["metadata"]["uid"] for s in before}  # its place is kept
 
 
-def test_a_deleted_pod_leaves_routing_first(pooled, own, node):
-    """Out of routing before its first process stops, replaced, and no request fails."""
-    units = {unit["name"]: unit for unit in pooled.units("app")}
+def moved_at(world, unit, state):
+    """Seconds since 1970; None while it has not."""
+    moves = [e["time"] for e in world.events("app") if e["object"].endswith(unit) and e["message"].partition(":")[0].endswith(f"-> {state}")]
+    return wall_seconds(moves[-1]) if moves else None
+
+
+def test_a_deleted_pod_leaves_routing_first(deployed, own, node):
+    """At the notice, for another unit serves; before its first process stops; and no request fails."""
+    units = {unit["name"]: unit for unit in deployed.units("app")}
     gone = next(iter(units.values()))
-    name = pooled.api("GET", f"/nodes/{gone['members'][0]['node']}")["name"]
-    with pooled.traffic() as traffic:
+    name = deployed.api("GET", f"/nodes/{gone['members'][0]['node']}")["name"]
+    with deployed.traffic() as traffic:
         some(traffic)
+        deleted_at = time.time()
         own.api.delete("pods", name, NAMESPACE)
-        pooled.wait_ready("app", SOON_S, without=[gone["name"]])
+        left_at = deployed.wait("its way out", lambda: moved_at(deployed, gone["name"], "DRAINING"), SOON_S)
+        assert left_at - deleted_at < 1
+        time.sleep(max(0, deleted_at + 1 - time.time()))  # the bound
+        assert deployed.picked(traffic, 0.5)[gone["name"]] == 0
+        after = deployed.wait_ready("app", SOON_S, without=[gone["name"]])
+        (new,) = {unit["name"] for unit in after} - units.keys()
+        assert left_at < moved_at(deployed, new, "READY")  # nobody waited for it
         wait_for("its end", lambda: own.api.get("pods", name, NAMESPACE) is None, SOON_S)
         some(traffic)
     assert traffic.failed == []
-    pooled.wait_pool("as many as before", lambda s: s["joined"] >= 2)
+    deployed.wait_pool("as many as before", lambda s: s["joined"] >= 2)
 
 
 def test_an_api_server_dies_and_nothing_stops(pooled, own):

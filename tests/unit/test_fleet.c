@@ -441,36 +441,6 @@ static void test_node_of_a_head_drains(void **state)
     assert_int_equal(n_units(w), 2);
 }
 
-/* U6: a pod has a grace. What serves there leaves routing in time, though nothing serves in its place yet. */
-static void test_a_node_that_ends_is_left_in_time(void **state)
-{
-    struct world *w = running(state);
-    struct unit_info u;
-    unit_at(w, 0, &u);
-    node_leaves(w, &u.head_node, A_NODE_DRAINING, w->now + 30000);
-    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1); /* another one comes at once */
-    assert_int_equal(find(w, &u).state, A_UNIT_READY);
-    sleep_ms(w, 14999); /* requests have the second half */
-    assert_int_equal(find(w, &u).state, A_UNIT_READY);
-    assert_int_equal(count(w, UNIT_ACTION_RELEASE), 0);
-    sleep_ms(w, 1);
-    assert_int_equal(acted(w, UNIT_ACTION_ENDPOINTS, 0)->endpoints, UNIT_ENDPOINTS_DRAINING);
-    assert_int_equal(count(w, UNIT_ACTION_RELEASE), 1); /* withdrawn, idle, released: in this order, U3 */
-    assert_int_equal(count(w, UNIT_ACTION_PLACE), 1);
-}
-
-static void test_a_node_that_ends_may_be_taken_back(void **state)
-{
-    struct world *w = running(state);
-    struct unit_info u;
-    unit_at(w, 0, &u);
-    node_leaves(w, &u.head_node, A_NODE_DRAINING, w->now + 30000);
-    node(w, &u.head_node, A_NODE_UP);
-    sleep_ms(w, 60000);
-    assert_int_equal(find(w, &u).state, A_UNIT_READY);
-    assert_false(find(w, &u).leaving);
-}
-
 /* Its beats come late: it drains on, and the replacement that has begun goes on, too. */
 static void test_silent_node_drains_on(void **state)
 {
@@ -919,8 +889,6 @@ int main(void)
         T(test_silent_head_without_replicas),
         T(test_unhealthy_application_with_live_replicas),
         T(test_node_of_a_head_drains),
-        T(test_a_node_that_ends_is_left_in_time),
-        T(test_a_node_that_ends_may_be_taken_back),
         T(test_silent_node_drains_on),
         T(test_worker_lost_is_replaced_alone),
         T(test_worker_that_does_not_register_is_tried_again),

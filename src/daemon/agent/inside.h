@@ -157,7 +157,7 @@ struct d_agent {
     struct d_identity identity;
     bool attached, report_node;
     bool joined;           /* a server answered, at least once: losing it later makes no node unready */
-    uint64_t leaves_at_ms; /* said by drain --self; 0 = not */
+    uint64_t leaves_at_ms; /* while it drains: when it ends, empty or not; 0 = nobody said */
     struct sys_secret local_token;
     uint64_t attach, sequence, beat_interval_ms;
     struct sys_timer beat, settle;
@@ -284,6 +284,8 @@ int d_http_start(struct d_agent *a, struct a_error *reterr);
 /* leave.c: the node is to become empty because its machine or pod ends */
 /* Writes DATA/local.json. */
 int d_leave_start(struct d_agent *a, const struct sys_addr *listens, struct a_error *reterr) A_MUST_CHECK;
+/* It ends within so many ms (0 = nothing is known of that): before the DRAIN that this belongs to. */
+void d_leave_by(struct d_agent *a, uint64_t within_ms);
 /* POST /leave?within=30s, with local.json's token: drains, and answers how far that is. */
 void d_leave_handle(struct d_agent *a, struct net_http_request *r);
 /* Until the node ends, empty or not; 0 = once it is empty. */

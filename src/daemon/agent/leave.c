@@ -1,6 +1,7 @@
-/* `astra drain --self`: whoever may read the agent's folder may ask it to leave. A pod's PreStop does, with
- * the time that the pod has left: the node drains, and tells the server when it ends, empty or not; so what
- * serves here is out of routing before anything of it is stopped.
+/* The node's pod or machine ends: it drains, and tells the server when it ends, empty or not; so what serves
+ * here is out of routing before anything of it is stopped. Who says so: the server, which has seen that the
+ * pod is deleted, and `astra drain --self`, a pod's PreStop, by whoever may read the agent's folder. The
+ * earliest end that was said counts until the node is taken back.
  *
  * DATA/local.json (0600) says where the agent listens and what opens it. The time is not kept: PreStop asks
  * again and again, also an agent that was started in between. */
@@ -41,6 +42,15 @@ uint64_t d_leave_left_ms(const struct d_agent *a)
     return a->leaves_at_ms > now ? a->leaves_at_ms - now : 1;
 }
 
+void d_leave_by(struct d_agent *a, uint64_t within_ms)
+{
+    uint64_t at = within_ms != 0 ? sys_loop_now_ms(a->loop) + within_ms : A_NEVER;
+    if (a->node.draining && a->leaves_at_ms != 0)
+        at = A_MIN(at, a->leaves_at_ms);
+    a->leaves_at_ms = at != A_NEVER ? at : 0;
+    a->report_node = true;
+}
+
 static bool token_is_right(const struct d_agent *a, const struct net_http_request *r)
 {
     struct a_view token, scheme = a_view_split(net_http_request_header(r, "authorization"), ' ', &token);
@@ -76,8 +86,7 @@ void d_leave_handle(struct d_agent *a, struct net_http_request *r)
         net_http_reply_error(r, &e, NULL);
         return;
     }
-    a->leaves_at_ms = within_ms != 0 ? sys_loop_now_ms(a->loop) + within_ms : 0;
-    a->report_node = true;
+    d_leave_by(a, within_ms);
     if (!a->node.draining)
         d_claims_event(a, &(struct sl_node_event){.kind = SL_NODE_EV_DRAIN, .on = true});
     state_answer(a, r);

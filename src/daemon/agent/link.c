@@ -133,6 +133,8 @@ static void command_take(struct d_agent *a, const struct wire_sl_node_command *m
     bool drain = m->action == WIRE_SL_NODE_ACTION_DRAIN || m->action == WIRE_SL_NODE_ACTION_UNDRAIN;
     struct sl_node_event e = request_event(a, drain ? SL_NODE_EV_DRAIN : SL_NODE_EV_CORDON, m->request);
     e.on = m->action == WIRE_SL_NODE_ACTION_DRAIN || m->action == WIRE_SL_NODE_ACTION_CORDON;
+    if (m->action == WIRE_SL_NODE_ACTION_DRAIN)
+        d_leave_by(a, m->deadline_ms);
     d_claims_event(a, &e);
 }
 

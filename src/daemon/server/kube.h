@@ -163,6 +163,8 @@ struct d_kube_node {
     uint32_t claims;
     bool pod_gone; /* the API server has no such pod any more, or is no more itself */
     bool told;     /* and the fleets know */
+    bool ends;     /* its pod is being deleted; the node was told */
+    uint32_t grace_s;
 };
 
 typedef void d_kube_done(void *ctx, const struct a_error *error);
@@ -265,6 +267,8 @@ void d_kube_pool_limit(struct d_kube_pool *p);
 bool d_kube_pool_is_in(const struct d_kube_pool *p, const struct d_kube_follow *f);
 /* A pod of that uid is not there any more: once its agent is away, too, its claims are gone for good. */
 void d_kube_pod_gone(struct d_kube *k, struct a_view uid);
+/* A pod of ours has a deletionTimestamp: its node is told to drain, and that it ends with the pod's grace. */
+void d_kube_pod_ends(struct d_kube *k, const struct kube_row *row);
 /* The pool is forgotten: of its pods those whose agents are away do not come back. */
 void d_kube_pool_left(struct d_kube_pool *p);
 void d_kube_nodes_free(struct d_kube *k);

@@ -43,6 +43,8 @@ static void on_changed(void *ctx, const struct kube_change *change)
     struct d_kube_pool *p = pool_of_row(f, change->row);
     struct kube_pool_event e = {.type = change->type == KUBE_ROW_GONE ? KUBE_POOL_GONE : KUBE_POOL_POD,
                                 .row = change->row};
+    if (p != NULL && e.type == KUBE_POOL_POD && kube_row_pod(change->row)->deleted_s != 0)
+        d_kube_pod_ends(f->cluster->kube, change->row); /* first: it is a matter of milliseconds */
     if (p != NULL)
         d_kube_pool_event(p, &e);
     if (change->type == KUBE_ROW_GONE)

@@ -295,6 +295,27 @@ void d_kube_pod_gone(struct d_kube *k, struct a_view uid)
     }
 }
 
+/* The kubelet's PreStop says the same a little later, and again and again: one word to each node is enough,
+ * and another one when the deletion was given less time. */
+static void node_end(struct d_kube *k, struct d_kube_node *n, uint32_t grace_s)
+{
+    if (n->ends && grace_s >= n->grace_s)
+        return;
+    n->ends = true;
+    n->grace_s = grace_s;
+    d_node_command(k->s, &n->id, WIRE_SL_NODE_ACTION_DRAIN, A_MAX(grace_s * UINT64_C(1000), UINT64_C(1)),
+                   on_command, NULL);
+}
+
+void d_kube_pod_ends(struct d_kube *k, const struct kube_row *row)
+{
+    a_map_foreach (l, &k->nodes) {
+        struct d_kube_node *n = a_map_entry(l, struct d_kube_node, link);
+        if (a_view_is(kube_row_uid(row), n->uid))
+            node_end(k, n, kube_row_pod(row)->grace_s);
+    }
+}
+
 void d_kube_pool_left(struct d_kube_pool *p)
 {
     struct d_kube *k = p->kube;

@@ -17,7 +17,7 @@ static const struct parameter parameters[] = {
     {"watch", "boolean",
      "a stream of server-sent events instead of a list: put and delete with the object, or event"},
     {"since", "string", "a cursor: `revision` of a list, or an event's id. Too old: 410"},
-    {"deadline", "string", "a duration: for drains, how long requests may take to finish"},
+    {"deadline", "string", "a duration: of a drain; the node ends then, empty or not"},
     {"dryRun", "boolean", "check only"},
     {"check", "boolean", "false: store without asking the cluster's API server first"},
     {"force", "boolean", "with the pools that are in it still"},
