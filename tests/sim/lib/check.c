@@ -214,8 +214,52 @@ static bool claim_serves(struct sim *sim, const struct a_node_id *node, const st
     return false;
 }
 
+/* When the node ends, as it said last: one that falls silent drains on; 0 = it said no end. */
+static uint64_t node_ends(const struct sim *sim, const struct a_node_id *id)
+{
+    const struct sl_resource_node *node = sl_resource_node(&sim->server.resource, id);
+    return node != NULL ? node->facts.leaves_ms : 0;
+}
+
+static bool node_drains(const struct sim *sim, const struct a_node_id *id)
+{
+    const struct sl_resource_node *node = sl_resource_node(&sim->server.resource, id);
+    return node != NULL && (node->facts.flags & SL_RESOURCE_NODE_DRAINING) != 0;
+}
+
+/* U11: besides that unit serve one at least, and half of those wanted, that are not to leave themselves. */
+static bool rest_suffices(const struct sim *sim, const struct app *app, const struct unit_info *u)
+{
+    struct unit_info other;
+    uint32_t n = 0;
+    for (size_t i = 0; unit_fleet_unit(app->fleet, i, &other); i++)
+        n += strcmp(other.name.s, u->name.s) != 0 && !node_drains(sim, &other.head_node) &&
+             (other.state == A_UNIT_READY || other.state == A_UNIT_UPDATING);
+    return n > 0 && 2 * n >= app->desired.units;
+}
+
+static bool node_tells_drain(const struct sim *sim, const struct a_node_id *id)
+{
+    const struct sl_resource_node *node = sl_resource_node(&sim->server.resource, id);
+    return node != NULL && sl_resource_node_state(node) == A_NODE_DRAINING;
+}
+
+/* U11: a node that says when it ends is left at the notice. */
+void check_notices(struct sim *sim)
+{
+    struct unit_info u;
+    for (int i = 0; i < sim->n_apps && sim->server.up && sim->server.adopted; i++) {
+        const struct app *app = &sim->apps[i];
+        for (size_t k = 0; app->fleet != NULL && unit_fleet_unit(app->fleet, k, &u); k++)
+            if (u.state == A_UNIT_READY && u.endpoints == UNIT_ENDPOINTS_UP &&
+                node_tells_drain(sim, &u.head_node) && node_ends(sim, &u.head_node) != 0 &&
+                rest_suffices(sim, app, &u))
+                sim_fail(sim, "U11: %s serves on at a node that ends, though others do", u.name.s);
+    }
+}
+
 /* I23: what serves is withdrawn for a rollout, a drain or a smaller number only while as many serve as are
- * wanted. */
+ * wanted; at a node that ends while the rest suffices, or when that is near. */
 void check_withdraw(struct sim *sim, struct app *app, const struct unit_action *a)
 {
     struct unit_info u, other;
@@ -231,7 +275,9 @@ void check_withdraw(struct sim *sim, struct app *app, const struct unit_action *
                    u.reason == A_REASON_DRAINED || u.reason == A_REASON_REQUESTED;
     for (size_t i = 0; unit_fleet_unit(app->fleet, i, &other); i++)
         serve += other.state == A_UNIT_READY || other.state == A_UNIT_UPDATING;
-    if (orderly && serves && u.state == A_UNIT_DRAINING && serve < app->desired.units)
+    uint64_t ends = u.reason == A_REASON_DRAINED ? node_ends(sim, &u.head_node) : 0;
+    bool notice = ends != 0 && (rest_suffices(sim, app, &u) || ends <= sim->now + SIM_DRAIN_MS);
+    if (orderly && serves && u.state == A_UNIT_DRAINING && serve < app->desired.units && !notice)
         sim_fail(sim, "I23: %s is withdrawn (%s) while %u of %u serve", a->unit.s, a_reason_name(u.reason),
                  serve, app->desired.units);
 }

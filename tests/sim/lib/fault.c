@@ -108,7 +108,10 @@ static void fault_drain(struct sim *sim, int node)
     bool on = sim_chance(&sim->fault_random, 0.6), drain = sim_chance(&sim->fault_random, 0.7);
     sim->counts[COUNT_DRAINS]++;
     sim_trace(sim, "%s%s node %d", on ? "" : "un", drain ? "drain" : "cordon", node);
-    node_command(sim, node, drain, on);
+    if (on && drain && sim_chance(&sim->fault_random, 0.5))
+        node_end(sim, node, sim->now + between(sim, 1000, 60000));
+    else
+        node_command(sim, node, drain, on);
 }
 
 /* SIGSTOP, and SIGCONT later: what came meanwhile is found at once. */

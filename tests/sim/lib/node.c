@@ -46,6 +46,7 @@ static void report_node(struct sim *sim, struct node *n)
     m.capacity = n->core.capacity;
     m.free = sl_node_free(&n->core);
     m.flags = node_flags(n);
+    m.leaves_ms = n->core.draining ? n->leaves_ms : 0;
     net_to_server(sim, &m);
 }
 
@@ -360,8 +361,20 @@ void node_command(struct sim *sim, int node, bool drain, bool on)
 {
     struct node *n = &sim->nodes[node];
     struct msg m = {.type = MSG_COMMAND, .node = node, .conn = n->conn, .drain = drain, .on = on};
+    if (!n->agent_up || n->conn == 0)
+        return;
+    if (drain)
+        n->leaves_ms = 0;
+    node_receive(sim, &m);
+}
+
+void node_end(struct sim *sim, int node, uint64_t leaves_ms)
+{
+    struct node *n = &sim->nodes[node];
+    node_command(sim, node, true, true);
+    n->leaves_ms = leaves_ms;
     if (n->agent_up && n->conn != 0)
-        node_receive(sim, &m);
+        report_node(sim, n);
 }
 
 /* ---- life and death ---- */
@@ -387,6 +400,7 @@ void node_boot(struct sim *sim, int i)
     n->known = false;
     n->conn = 0;
     n->attach = 0;
+    n->leaves_ms = 0; /* not kept */
     sl_node_init(&n->core, &n->capacity);
     A_ERROR_AUTO struct a_error e = A_ERROR_NONE;
     if (n->disk.text != NULL && sl_node_decode(&n->core, a_view_str(n->disk.text), node_now(sim, n), &e) != 0)

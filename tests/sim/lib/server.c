@@ -87,6 +87,7 @@ static void delta_node(struct sim *sim, const struct sl_resource_delta *d)
         struct work *w = fleet_event(sim, i, UNIT_FLEET_NODE);
         w->fleet.node.id = d->node->id;
         w->fleet.node.state = sl_resource_node_state(d->node);
+        w->fleet.node.leaves_ms = d->node->facts.leaves_ms;
         fleet_event(sim, i, UNIT_FLEET_CAPACITY);
     }
 }
@@ -215,7 +216,8 @@ static void receive_reply(struct sim *sim, const struct msg *m)
 void server_receive(struct sim *sim, const struct msg *m)
 {
     struct sl_resource_event e = {.node = sim->nodes[m->node].id, .conn = m->conn, .sequence = m->sequence};
-    struct sl_resource_node_facts facts = {.capacity = m->capacity, .free = m->free, .flags = m->flags};
+    struct sl_resource_node_facts facts = {
+        .capacity = m->capacity, .free = m->free, .flags = m->flags, .leaves_ms = m->leaves_ms};
     struct sl_resource_claim_facts claim = {.id = m->id,
                                             .store_id = m->store_id,
                                             .epoch = m->epoch,
@@ -631,6 +633,7 @@ static void server_work(struct sim *sim)
         view_round(sim);
     } while (s->head != NULL);
     s->draining_work = false;
+    check_notices(sim);
     server_arm(sim);
 }
 

@@ -81,7 +81,7 @@ struct msg {
     uint32_t n_claims, endpoints, flags;
     bool head, warmed, on, drain;
     uint64_t sequence, incarnation, attach;
-    uint64_t epoch, revision, ttl_ms;
+    uint64_t epoch, revision, ttl_ms, leaves_ms;
     struct a_claim_id id;
     struct a_app_ref app;
     struct a_uuid store_id;
@@ -181,6 +181,7 @@ struct node {
     uint64_t attach, sequence, acked_ms;
     uint64_t clock_ms;       /* its clock is so much ahead of the world's */
     uint64_t jumped_ms;      /* when it jumped last */
+    uint64_t leaves_ms;      /* while it drains: it has said that it ends then; 0 = not */
     uint64_t cut_until_ms;   /* from the server */
     uint64_t apart_until_ms; /* from the gateways */
     struct block blocks[SIM_BLOCKS];
@@ -443,6 +444,8 @@ void node_boot(struct sim *sim, int i);
 void node_receive(struct sim *sim, const struct msg *m);
 /* `astra drain` or `cordon` at the agent itself: nothing between to lose it. */
 void node_command(struct sim *sim, int node, bool drain, bool on);
+/* It drains, and says that it ends then, empty or not. */
+void node_end(struct sim *sim, int node, uint64_t leaves_ms);
 void node_disconnected(struct sim *sim, int i);
 void node_connected(struct sim *sim, int i, uint32_t conn);
 void node_crash_agent(struct sim *sim, int i, uint64_t down_ms);
@@ -542,6 +545,7 @@ void check_reserve(struct sim *sim, const struct a_claim_id *id);
 void check_bind(struct sim *sim, const struct a_claim_id *id, const struct a_node_id *node);
 void check_place(struct sim *sim, struct app *app);
 void check_withdraw(struct sim *sim, struct app *app, const struct unit_action *a);
+void check_notices(struct sim *sim);
 /* A number that changes when any member is started or stopped. */
 uint64_t check_members(const struct sim *sim);
 void check_deinit(struct sim *sim);
